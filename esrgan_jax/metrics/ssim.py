@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from esrgan_jax.metrics.protocol import comparable
 
 if TYPE_CHECKING:
-    import numpy as np
-    from jaxtyping import UInt8
+    from jaxtyping import Float64, UInt8
 
 _WINDOW = 11
+_SIGMA = 1.5
+_C1 = (0.01 * 255) ** 2
+_C2 = (0.03 * 255) ** 2
 
 
 def ssim(
@@ -42,16 +46,30 @@ def ssim(
             f"`crop_border` (={crop_border}) leaves {a.shape[0]}x{a.shape[1]} pixels; SSIM needs at least "
             f"{_WINDOW}x{_WINDOW}."
         )
-    # Here, because it takes half a second that PSNR alone should not cost.
-    from skimage.metrics import structural_similarity
+    if y_channel:
+        return _ssim_of_channel(a, b)
+    # One after the other: three channels of a large picture at once would take three times the memory.
+    return float(np.mean([_ssim_of_channel(a[..., c].copy(), b[..., c].copy()) for c in range(3)]))
 
-    value = structural_similarity(
-        a,
-        b,
-        gaussian_weights=True,
-        sigma=1.5,
-        use_sample_covariance=False,
-        data_range=255,
-        channel_axis=None if y_channel else -1,
-    )
-    return float(value)
+
+def _ssim_of_channel(a: Float64[np.ndarray, "h w"], b: Float64[np.ndarray, "h w"]) -> float:
+    mean_a, mean_b = _smooth(a), _smooth(b)
+    product = mean_a * mean_b
+    squares = mean_a * mean_a + mean_b * mean_b
+    # Of the population, not of a sample. The variances are needed as their sum only.
+    covariance = _smooth(a * b) - product
+    variances = _smooth(a * a + b * b) - squares
+    values = (2 * product + _C1) * (2 * covariance + _C2) / ((squares + _C1) * (variances + _C2))
+    return float(np.mean(values))
+
+
+def _smooth(x: Float64[np.ndarray, "h w"]) -> Float64[np.ndarray, "h-10 w-10"]:
+    """The Gaussian mean of every window that lies inside."""
+    import cv2  # here, so that PSNR needs no more than numpy
+
+    reach = _WINDOW // 2
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / _SIGMA) ** 2)
+    kernel /= kernel.sum()
+    # Row by column, 3 to 5 times as fast as scipy.ndimage and equal to 1e-15; what OpenCV puts around the
+    # picture is cut off again.
+    return cv2.sepFilter2D(x, cv2.CV_64F, kernel, kernel)[reach:-reach, reach:-reach]

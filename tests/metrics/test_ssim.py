@@ -2,8 +2,10 @@ import math
 
 import numpy as np
 import pytest
+from skimage import data
+from skimage.metrics import structural_similarity
 
-from esrgan_jax.imaging import rgb_to_y
+from esrgan_jax.imaging import imresize, rgb_to_y
 from esrgan_jax.metrics import ssim
 
 
@@ -39,6 +41,20 @@ def test_agrees_with_the_definition(crop_border):
     rgb = np.mean([slow_ssim(a[..., c], b[..., c]) for c in range(3)])
     assert ssim(sr, hr, crop_border=crop_border, y_channel=False) == pytest.approx(rgb, abs=1e-12)
     y = slow_ssim(rgb_to_y(sr)[inside], rgb_to_y(hr)[inside])
+    assert ssim(sr, hr, crop_border=crop_border, y_channel=True) == pytest.approx(y, abs=1e-12)
+
+
+@pytest.mark.parametrize("crop_border", [0, 4])
+def test_agrees_with_scikit_image_on_a_photo(crop_border):
+    hr = data.chelsea()[:296, :448]
+    sr = imresize(imresize(hr, 1 / 4), 4)
+    inside = np.s_[crop_border : 296 - crop_border, crop_border : 448 - crop_border]
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
+    rgb = structural_similarity(
+        sr[inside].astype(float), hr[inside].astype(float), channel_axis=-1, **options
+    )
+    assert ssim(sr, hr, crop_border=crop_border, y_channel=False) == pytest.approx(rgb, abs=1e-12)
+    y = structural_similarity(rgb_to_y(sr)[inside], rgb_to_y(hr)[inside], **options)
     assert ssim(sr, hr, crop_border=crop_border, y_channel=True) == pytest.approx(y, abs=1e-12)
 
 
