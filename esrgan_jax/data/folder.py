@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +17,21 @@ from esrgan_jax.data.pairs import (
     shrink,
     sizes_fit,
 )
-from esrgan_jax.errors import DataError
+from esrgan_jax.data.partners import Partners
+from esrgan_jax.errors import ConfigError, DataError
 from esrgan_jax.files import cache_dir
-from esrgan_jax.imaging.io import find_images, image_size, read_rgb, write_png
+from esrgan_jax.imaging.io import image_size, read_rgb, write_png
+
+_ALGORITHM = 2
+"""Counts the changes of `shrink` that change a value: what is cached from before them is not used."""
 
 
 class FolderSource:
     """Every image under a folder, paired with its low-resolution version.
 
     With an LR folder, the partner of `HR/a/b.png` is `LR/a/b` or, as DIV2K and BasicSR name it, `LR/a/bx4`
-    (for scale 4), with any image suffix. Its size must be the HR size divided by the scale, rounded down or
-    (as MATLAB's imresize leaves it) up.
+    (for scale 4), with any image suffix; `lr_template` gives it another name, see `Partners`. Its size must be the
+    HR size divided by the scale, rounded down or (as MATLAB's imresize leaves it) up.
 
     Without an LR folder, the low resolution is MATLAB's bicubic, made when an image is first read and kept as
     a PNG in `cache_dir() / "lr"`. Made then, and not before training starts, because shrinking a set like
@@ -40,10 +43,14 @@ class FolderSource:
     right and bottom to a multiple of the scale. Decoded pairs stay in memory up to `memory_bytes`, because
     decoding a 2K PNG takes 80 ms.
 
+    With a dict as `skipped`, images that are found bad at construction are left out instead of being an error, and
+    their names and the reasons are put there.
+
     Raises:
       DataError: a folder is missing or holds no image; an image is unreadable or smaller than `scale`; an HR
         image has no LR image, or one whose size does not fit. Construction sees file headers alone, so that
         thousands of files are checked in a moment; a bad body under a good header is found when it is read.
+      ConfigError: `lr_template` cannot name files; when an image is read, its LR image cannot be kept.
     """
 
     def __init__(
@@ -52,39 +59,30 @@ class FolderSource:
         lr: str | Path | None = None,
         *,
         scale: int,
+        lr_template: str | None = None,
         memory_bytes: int = DEFAULT_MEMORY_BYTES,
+        skipped: dict[str, str] | None = None,
     ):
         self._scale = scale
         self._memory = PairMemory(memory_bytes)
         self._cache = cache_dir() / "lr" / f"x{scale}"
-        hr_folder = _existing_folder(hr, "HR")
-        # A cache below the HR folder would feed our own LR images to the next run.
-        self._hr_files = _without_inner_folder(find_images(hr_folder), hr_folder, cache_dir() / "lr")
-        self._lr_files: list[Path] | None = None
-        if lr is not None:
-            lr_folder = _existing_folder(lr, "LR")
-            if hr_folder.samefile(lr_folder):
-                raise DataError(
-                    f"HR and LR are the same folder ({hr_folder}): leave the LR folder out to have LR images "
-                    "made."
-                )
-            # One folder may lie inside the other (set/ and set/LR): no image is both.
-            self._hr_files = _without_inner_folder(self._hr_files, hr_folder, lr_folder)
-            lr_files = _without_inner_folder(find_images(lr_folder), lr_folder, hr_folder)
-            self._lr_files = _find_partners(self._hr_files, hr_folder, lr_files, lr_folder, scale)
-        if not self._hr_files:
-            raise DataError(
-                f"The HR folder {hr_folder} holds no image, neither itself nor in a folder below."
-            )
-        self._sizes = [image_size(file) for file in self._hr_files]
-        for index, size in enumerate(self._sizes):
-            if min(size) < scale:
-                raise DataError(
-                    f"{self._hr_files[index]} has {in_pixels(size)}, too few to be shrunk {scale} times: "
-                    "remove it from the folder."
-                )
-            if self._lr_files is not None:
-                self._check_lr_size(index, image_size(self._lr_files[index]))
+        partners = Partners(hr, lr, scale, lr_template)
+        self._hr_files: list[Path] = []
+        self._lr_files: list[Path] | None = None if lr is None else []
+        self._sizes: list[tuple[int, int]] = []
+        for file in partners.hr_files:
+            try:
+                partner = partners.find(file)
+                size = _checked_size(file, partner, scale)
+            except DataError as error:
+                if skipped is None or (file == partners.hr_files[-1] and not self._hr_files):
+                    raise
+                skipped[str(file)] = str(error)
+                continue
+            self._hr_files.append(file)
+            self._sizes.append(size)
+            if self._lr_files is not None and partner is not None:
+                self._lr_files.append(partner)
 
     def __len__(self) -> int:
         return len(self._hr_files)
@@ -116,7 +114,7 @@ class FolderSource:
         if self._lr_files is None:
             return {"lr": self._cached_lr(file, hr), "hr": hr}
         lr = read_rgb(self._lr_files[index])
-        self._check_lr_size(index, (lr.shape[0], lr.shape[1]))
+        check_sizes(file, self._sizes[index], self._lr_files[index], (lr.shape[0], lr.shape[1]), self._scale)
         return {"lr": crop_to_hr(lr, hr, self._scale), "hr": hr}
 
     def _cached_lr(self, file: Path, hr: np.ndarray) -> np.ndarray:
@@ -124,7 +122,7 @@ class FolderSource:
             return hr
         shape = (hr.shape[0] // self._scale, hr.shape[1] // self._scale, 3)
         status = file.stat()
-        key = f"{file.resolve()}|{status.st_size}|{status.st_mtime_ns}|x{self._scale}"
+        key = f"{file.resolve()}|{status.st_size}|{status.st_mtime_ns}|x{self._scale}|{_ALGORITHM}"
         digest = hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
         cached = self._cache / digest[:2] / f"{digest[2:34]}.png"
         if cached.is_file():
@@ -138,57 +136,35 @@ class FolderSource:
         try:
             write_png(cached, lr)
         except OSError as error:
-            raise DataError(
+            raise ConfigError(  # no fault of the image, and none that skipping it would mend
                 f"The LR image of {file} cannot be kept as {cached} ({error.strerror or error}): point the "
                 "environment variable ESRGAN_JAX_HOME at a writable folder with room."
             ) from error
         return lr
 
-    def _check_lr_size(self, index: int, lr_size: tuple[int, int]) -> None:
-        assert self._lr_files is not None
-        if not sizes_fit(self._sizes[index], lr_size, self._scale):
-            raise DataError(
-                f"{self._lr_files[index]} ({in_pixels(lr_size)}) is not {self._hr_files[index]} "
-                f"({in_pixels(self._sizes[index])}) shrunk {self._scale} times: choose the scale that fits, "
-                "mend the pair, or leave the LR folder out to have LR images made."
-            )
+
+def _checked_size(file: Path, partner: Path | None, scale: int) -> tuple[int, int]:
+    """(height, width) of an HR image, from its header."""
+    size = image_size(file)
+    if min(size) < scale:
+        raise DataError(
+            f"{file} has {in_pixels(size)}, too few to be shrunk {scale} times: remove it from the folder."
+        )
+    if partner is not None:
+        check_sizes(file, size, partner, image_size(partner), scale)
+    return size
 
 
-def _existing_folder(folder: str | Path, kind: str) -> Path:
-    path = Path(folder).expanduser()
-    if path.is_dir():
-        return path
-    if path.exists():
-        raise DataError(f"The {kind} folder {path} is a file: name the folder that holds the images.")
-    raise DataError(
-        f"The {kind} folder {path} does not exist: name a folder of images, tfds:NAME for a prepared TFDS "
-        "set, or sample for the embedded photos."
-    )
+def check_sizes(
+    file: Path, size: tuple[int, int], lr_file: Path, lr_size: tuple[int, int], scale: int
+) -> None:
+    """Checks that LR's (height, width) is that of HR divided by the scale.
 
-
-def _without_inner_folder(files: list[Path], folder: Path, other: Path) -> list[Path]:
-    if not other.resolve().is_relative_to(folder.resolve()):
-        return files
-    return [file for file in files if not file.resolve().is_relative_to(other.resolve())]
-
-
-def _find_partners(
-    hr_files: list[Path], hr_folder: Path, lr_files: list[Path], lr_folder: Path, scale: int
-) -> list[Path]:
-    """The LR file of each HR file, found by its path below the folder without the suffix."""
-    by_stem: dict[Path, list[Path]] = defaultdict(list)
-    for file in lr_files:
-        by_stem[file.relative_to(lr_folder).with_suffix("")].append(file)
-    partners = []
-    for file in hr_files:
-        stem = file.relative_to(hr_folder).with_suffix("")
-        candidates = by_stem.get(stem) or by_stem.get(stem.with_name(f"{stem.name}x{scale}"))
-        if not candidates:
-            raise DataError(
-                f"{file} has no LR image: {lr_folder} holds neither {stem}{file.suffix} nor "
-                f"{stem}x{scale}{file.suffix}, nor one with another suffix; add it, or leave the LR folder "
-                "out to have LR images made."
-            )
-        same_suffix = [candidate for candidate in candidates if candidate.suffix == file.suffix]
-        partners.append((same_suffix or candidates)[0])
-    return partners
+    Raises:
+      DataError: it is not; names both files.
+    """
+    if not sizes_fit(size, lr_size, scale):
+        raise DataError(
+            f"{lr_file} ({in_pixels(lr_size)}) is not {file} ({in_pixels(size)}) shrunk {scale} times: choose the "
+            "scale that fits, mend the pair, or leave the LR folder out to have LR images made."
+        )

@@ -1,11 +1,13 @@
-"""Where pairs come from: the embedded photos, a prepared TFDS set, or a folder."""
+"""Where pairs come from: the embedded photos, a prepared TFDS set, a folder, or several of them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from esrgan_jax.data.folder import FolderSource
+from esrgan_jax.data.mixture import Mixture
 from esrgan_jax.data.pairs import Pair, in_pixels
 from esrgan_jax.data.samples import SampleSource
 from esrgan_jax.data.tfds import TfdsSource
@@ -34,44 +36,92 @@ def open_source(
     split: str,
     scale: int,
     lr: str | Path | None = None,
+    lr_template: str | None = None,
+    weights: Sequence[float] = (),
     data_dir: str | Path | None = None,
+    skipped: dict[str, str] | None = None,
 ) -> Source:
     """Opens the source that a configuration names, and checks what can be checked without decoding images.
 
     Args:
       spec: "sample" for the embedded photos, "tfds:NAME" for a prepared TFDS set (such as
-        "tfds:div2k/bicubic_x4"), else a folder of HR images ("./sample" for a folder of that name).
+        "tfds:div2k/bicubic_x4"), else a folder of HR images ("./sample" for a folder of that name). Several with
+        commas between them are mixed, unless a folder has that very name.
       split: "train" or "validation"; a folder has no splits and ignores it.
       scale: how many times HR is larger than LR.
-      lr: folder of LR images, for a folder of HR images only; None makes them by MATLAB's bicubic.
+      lr: folder of LR images, for a folder of HR images only; None makes them by MATLAB's bicubic. For several
+        sources as many with commas between them, empty for those without.
+      lr_template: name of the LR image of an HR image, see `FolderSource`.
+      weights: how much of each of several sources, see `Mixture`.
       data_dir: where TFDS keeps its sets, for "tfds:NAME" only; None for TFDS's own choice.
+      skipped: None makes a bad image an error; a dict leaves it out, and gets its name and the reason.
 
     Raises:
-      ConfigError: `lr` is given where there is no HR folder.
+      ConfigError: `lr` is given where there is no HR folder; `lr` or `weights` are not as many as sources.
       DataError: the data cannot be used; one sentence with the file and the way out.
     """
-    spec = str(spec)
-    if lr is not None and (spec == "sample" or spec.startswith("tfds:")):
-        raise ConfigError(f"A folder of LR images ({lr}) goes with a folder of HR images, not with {spec}.")
-    if spec == "sample":
-        return SampleSource(split, scale)
-    if spec.startswith("tfds:"):
-        return TfdsSource(spec.removeprefix("tfds:"), split, scale, data_dir)
-    return FolderSource(spec, lr, scale=scale)
+    specs, lrs = split_specs(spec), split_specs(lr or "")
+    if lr is None:
+        lrs *= len(specs)
+    if len(lrs) != len(specs):
+        raise ConfigError(
+            f"{lr} names {len(lrs)} LR folders, but {spec} is {len(specs)} sources: give as many with commas "
+            "between them, empty for a source without (HR1,HR2 and LR1,)."
+        )
+
+    def open_one(one: str, one_lr: str) -> Source:
+        if one_lr and (one == "sample" or one.startswith("tfds:")):
+            raise ConfigError(
+                f"A folder of LR images ({one_lr}) goes with a folder of HR images, not with {one}."
+            )
+        if one == "sample":
+            return SampleSource(split, scale)
+        if one.startswith("tfds:"):
+            return TfdsSource(one.removeprefix("tfds:"), split, scale, data_dir)
+        return FolderSource(one, one_lr or None, scale=scale, lr_template=lr_template, skipped=skipped)
+
+    sources = [open_one(*both) for both in zip(specs, lrs, strict=True)]
+    return sources[0] if len(sources) == 1 and not weights else Mixture(sources, weights)
 
 
-def check_patch(source: Source, gt_size: int) -> None:
+def describe_skipped(skipped: Mapping[str, str]) -> str:
+    """One line on the bad images that were skipped: how many, and of the newest three why.
+
+    Args:
+      skipped: name and reason of at least one image; threads may be adding to it.
+    """
+    reasons = list(skipped.values())
+    count = f"{len(reasons)} bad image{'s are' if len(reasons) > 1 else ' is'} skipped"
+    return f"{count}{', most recently' if len(reasons) > 3 else ''}: {' '.join(reasons[-3:])}"
+
+
+def split_specs(spec: str | Path) -> list[str]:
+    """The sources in "A,B", without the spaces around them; a folder that is there under the whole name is one."""
+    if Path(spec).expanduser().is_dir():
+        return [str(spec)]
+    return [one.strip() for one in str(spec).split(",")]
+
+
+def check_patch(source: Source, gt_size: int, skipped: dict[str, str] | None = None) -> None:
     """Checks that a patch fits into every image whose size is known without decoding it.
 
     Args:
       source: the images.
       gt_size: side of the HR patch in pixels.
+      skipped: None makes an image that is smaller an error; a dict gets its name and the reason.
 
     Raises:
-      DataError: an image is smaller; names it.
+      DataError: an image is smaller; names it. With `skipped`: all of them are.
     """
+    fits = False
     for index in range(len(source)):
-        check_patch_fits(source.name(index), source.hr_size(index), gt_size)
+        try:
+            check_patch_fits(source.name(index), source.hr_size(index), gt_size)
+            fits = True
+        except DataError as error:
+            if skipped is None or (index == len(source) - 1 and not fits):
+                raise
+            skipped[source.name(index)] = str(error)
 
 
 def check_patch_fits(name: str, hr_size: tuple[int, int] | None, gt_size: int) -> None:
@@ -79,5 +129,5 @@ def check_patch_fits(name: str, hr_size: tuple[int, int] | None, gt_size: int) -
     if hr_size is not None and min(hr_size) < gt_size:
         raise DataError(
             f"{name} has {in_pixels(hr_size)}, too few for a training patch of {gt_size}x{gt_size}: choose a "
-            "smaller gt_size, or remove the image."
+            "smaller gt_size, remove the image, or skip such images with --config.data.on_bad_image=skip."
         )

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from esrgan_jax.data.pairs import (
@@ -61,9 +62,10 @@ class TfdsSource:
                     f"{self._label} in {builder.data_path} has no split {split!r}, only "
                     f"{', '.join(sorted(builder.info.splits))}."
                 )
-            self._hr_feature, self._hr_shape = _hr_feature(self._label, builder.info.features)
+            features = builder.info.features
+            self._hr_feature, self._hr_shape = _hr_feature(self._label, features)
             try:
-                self._examples = builder.as_data_source(split=split)
+                self._examples = builder.as_data_source(split=split, decoders=_undecoded(features))
             except Exception as error:  # Whatever TFDS raises here, the user's ways out are the same.
                 raise DataError(
                     f"{self._label} cannot be opened ({_first_line(error)}): {_WAYS_OUT}."
@@ -90,7 +92,7 @@ class TfdsSource:
 
     def _read(self, index: int) -> Pair:
         try:
-            example = self._examples[index]
+            example = {name: _decoded(value) for name, value in self._examples[index].items()}
         except Exception as error:  # array_record, protobuf and OpenCV each have their own.
             raise DataError(
                 f"{self.name(index)} cannot be read ({_first_line(error)}): prepare the set again."
@@ -152,6 +154,27 @@ def _hr_feature(label: str, features: Any) -> tuple[str, tuple[int | None, ...]]
         if not isinstance(shape, tuple) or len(shape) != 3 or shape[2] not in (3, None) or dtype != np.uint8:
             raise DataError(f"The feature {feature} of {label} is {features[feature]!r}, not uint8 RGB.")
     return used[0], features[used[0]].shape
+
+
+def _undecoded(features: Any) -> dict[str, Any]:
+    """TFDS hands images over as they are stored: decoded here, they need no second pass that swaps BGR to RGB."""
+    import tensorflow_datasets as tfds
+
+    names = {"hr", "lr", "image"} & set(features)
+    return {
+        name: tfds.decode.SkipDecoding() for name in names if isinstance(features[name], tfds.features.Image)
+    }
+
+
+def _decoded(value: Any) -> Any:
+    """An image from its file's bytes, as uint8 RGB; anything else as it is."""
+    if not isinstance(value, bytes):
+        return value
+    # Unlike a file, a record has a checksum: there is no truncated picture that OpenCV could take for a whole one.
+    image = cv2.imdecode(np.frombuffer(value, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    if image is None:
+        raise ValueError("its bytes are no image")
+    return image
 
 
 def _first_line(error: Exception) -> str:

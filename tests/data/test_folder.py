@@ -10,7 +10,7 @@ import pytest
 
 from esrgan_jax.data import folder as folder_module
 from esrgan_jax.data.folder import FolderSource
-from esrgan_jax.errors import DataError
+from esrgan_jax.errors import ConfigError, DataError
 from esrgan_jax.imaging.resize import imresize
 
 
@@ -108,7 +108,7 @@ def test_cache_that_cannot_be_written(tmp_path, write_image, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("ESRGAN_JAX_HOME", str(tmp_path / "file"))
     source = FolderSource(tmp_path / "hr", scale=4)
-    with pytest.raises(DataError, match=r"a\.png cannot be kept as .*ESRGAN_JAX_HOME"):
+    with pytest.raises(ConfigError, match=r"a\.png cannot be kept as .*ESRGAN_JAX_HOME"):
         source[0]
 
 
@@ -256,3 +256,32 @@ def test_many_threads_make_the_same_lr(tmp_path, write_image, own_cache):
     for result in results:
         np.testing.assert_array_equal(result, imresize(image, 1 / 4))
     assert len([path for path in own_cache.rglob("*") if path.is_file()]) == 1
+
+
+# Bad images that are skipped.
+
+
+def test_bad_headers_are_left_out_and_said(tmp_path, write_image):
+    for name in ("a", "b", "tiny", "alone", "twice"):
+        write_image(tmp_path / f"hr/{name}.png", *((3, 50) if name == "tiny" else (24, 32)))
+    for name in ("a", "b", "tiny", "text"):
+        write_image(tmp_path / f"lr/{name}.png", 6, 8)
+    write_image(tmp_path / "lr/twice.png", 12, 16)
+    (tmp_path / "hr/text.png").write_text("hello")
+    skipped: dict[str, str] = {}
+    source = FolderSource(tmp_path / "hr", tmp_path / "lr", scale=4, skipped=skipped)
+    assert [source.name(index) for index in range(len(source))] == [
+        str(tmp_path / "hr" / name) for name in ("a.png", "b.png")
+    ]
+    assert source[1]["hr"].shape == (24, 32, 3)
+    assert [os.path.basename(name) for name in skipped] == ["alone.png", "text.png", "tiny.png", "twice.png"]  # noqa: PTH119
+    for reason, words in zip(
+        skipped.values(), ("no LR image", "is not a PNG", "50x3", "shrunk 4 times"), strict=True
+    ):
+        assert words in reason
+
+
+def test_a_folder_of_bad_images_alone_is_an_error(tmp_path):
+    for name in "ab":
+        (tmp_path / f"{name}.png").write_text("hello")
+    assert str(tmp_path / "b.png") in error_of(tmp_path, scale=4, skipped={})

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from esrgan_jax.data.folder import FolderSource
-from esrgan_jax.data.pipeline import make_train_iterator
+from esrgan_jax.data.mixture import Mixture
+from esrgan_jax.data.pipeline import locate_patches, make_train_iterator, state_at
 from esrgan_jax.errors import ConfigError, DataError
 
 SCALE = 4
@@ -205,3 +206,164 @@ def test_seed_zero_gives_the_patches_it_always_gave(source):
 
 def test_large_seeds_are_seeds(source):
     assert differ(take(make(source, seed=2**63), 2), take(make(source, seed=2**63 + 1), 2))
+
+
+# The position by number, and where a patch comes from.
+
+
+@pytest.mark.parametrize("process_count", [1, 2, 3])
+def test_state_at_a_step_gives_that_batch_to_every_process(process_count, source):
+    whole = take(make(source), 9)
+    for process_index in range(process_count):
+        iterator = make(source, process_index=process_index, process_count=process_count)
+        take(iterator, 2)
+        iterator.set_state(state_at(5 * 6, process_count))
+        for batch in whole[5:]:
+            part = {key: value[process_index::process_count] for key, value in batch.items()}
+            assert_equal([next(iterator)], [part])
+        assert iterator.get_state() == state_at(9 * 6, process_count)
+
+
+def test_state_at_goes_on_with_another_batch_size(source):
+    stream = np.concatenate([batch["hr"] for batch in take(make(source), 8)])
+    iterator = make(source, batch_size=4)
+    iterator.set_state(state_at(5 * 6))
+    np.testing.assert_array_equal(next(iterator)["hr"], stream[30:34])
+
+
+def test_state_at_refuses_what_cannot_be_shared_out():
+    with pytest.raises(ConfigError, match="30 patches cannot be shared out among 4 processes"):
+        state_at(30, 4)
+
+
+@pytest.mark.parametrize("switches", [{}, {"use_hflip": False}, {"use_rot": False}])
+def test_located_patches_are_those_that_the_iterator_gives(switches, coordinates):
+    # Noise, so that every orientation differs; located patches are cut out by hand.
+    rng = np.random.default_rng(0)
+    pairs = [coordinates(20 + tag, 30 - tag, SCALE, tag) for tag in range(3)]
+    for pair in pairs:
+        pair["hr"] = rng.integers(0, 256, pair["hr"].shape, dtype=np.uint8)
+    source = ArraySource(pairs)
+    patches = np.concatenate([batch["hr"] for batch in take(make(source, **switches), 6)])
+    located = locate_patches(source, range(36), scale=SCALE, gt_size=32, seed=3, **switches)
+    assert (
+        len({place[3:] for place in located}) == {0: 8, 1: 4 if "use_hflip" in switches else 2}[len(switches)]
+    )
+    for patch, place in zip(patches, located, strict=True):
+        image = pairs[int(place.image.removeprefix("array "))]["hr"]
+        expected = image[place.y : place.y + 32, place.x : place.x + 32]
+        expected = expected[:, ::-1] if place.flip_x else expected
+        expected = expected[::-1] if place.flip_y else expected
+        np.testing.assert_array_equal(patch, expected.swapaxes(0, 1) if place.transpose else expected)
+    some = locate_patches(source, [35, 7], scale=SCALE, gt_size=32, seed=3, **switches)
+    assert some == [located[35], located[7]]
+
+
+# Several sources.
+
+
+def tags(batches):
+    return np.concatenate([batch["lr"][:, 0, 0, 2] for batch in batches]).tolist()
+
+
+@pytest.fixture
+def mixture(coordinates) -> Mixture:
+    """Three images with tags 0 to 2, and two with tags 3 and 4; of the second every third patch."""
+    pairs = [coordinates(20 + tag, 30 - tag, SCALE, tag) for tag in range(5)]
+    return Mixture([ArraySource(pairs[:3]), ArraySource(pairs[3:])], (2, 1))
+
+
+def test_weights_of_a_mixture(mixture):
+    counts = np.bincount(tags(take(make(mixture, batch_size=32, gt_size=8), 96)))  # three blocks of 1,024
+    assert abs(counts[:3].sum() - 2048) <= 1
+    assert abs(counts[3:].sum() - 1024) <= 1
+    assert np.ptp(counts[:3]) <= 2
+    assert np.ptp(counts[3:]) <= 2
+
+
+def test_a_mixture_is_the_same_for_any_threads_processes_and_position(mixture):
+    whole = take(make(mixture), 8)
+    assert_equal(take(make(mixture, num_threads=5), 8), whole)
+    assert_equal(take(make(mixture, num_threads=0), 8), whole)
+    for process_index in range(3):
+        part = make(mixture, process_index=process_index, process_count=3)
+        part.set_state(state_at(4 * 6, 3))
+        expected = [{key: value[process_index::3] for key, value in batch.items()} for batch in whole[4:]]
+        assert_equal(take(part, 4), expected)
+
+
+def test_a_mixture_of_one_is_that_one(source):
+    assert_equal(take(make(Mixture([source])), 5), take(make(source), 5))
+
+
+# Bad images that are skipped.
+
+
+@pytest.fixture
+def half_bad(coordinates) -> ArraySource:
+    """Seven pairs as in `source`, of which 2 cannot be read and 5 is smaller than the patch."""
+    pairs = [coordinates(20 + tag, 30 - tag, SCALE, tag) for tag in range(7)]
+    pairs[5] = coordinates(7, 20, SCALE, 5)
+
+    class HalfBad(ArraySource):
+        def __getitem__(self, index):
+            if index == 2:
+                raise DataError("array 2 is damaged.")
+            return super().__getitem__(index)
+
+    return HalfBad(pairs)
+
+
+def test_the_next_image_of_the_epoch_takes_the_place_of_a_bad_one(source, half_bad):
+    expected = tags(take(make(source, batch_size=7), 20))
+    skipped: dict[str, str] = {}
+    found = tags(take(make(half_bad, batch_size=7, skipped=skipped), 20))
+    for start in range(0, 140, 7):
+        epoch = expected[start : start + 7]
+        for place, tag in enumerate(epoch):
+            following = [other for other in epoch[place:] + epoch[:place] if other not in (2, 5)]
+            assert found[start + place] == following[0]
+            assert tag in (2, 5) or following[0] == tag
+    assert skipped.keys() == {"array 2", "array 5"}
+    assert skipped["array 2"] == "array 2 is damaged."
+    assert "array 5 has 80x28 pixels, too few for a training patch of 32x32" in skipped["array 5"]
+
+
+def test_skipping_is_the_same_for_any_threads_processes_and_position(half_bad):
+    whole = take(make(half_bad, skipped={}), 12)
+    for num_threads in (0, 5):
+        assert_equal(take(make(half_bad, skipped={}, num_threads=num_threads), 12), whole)
+    for process_index in range(2):
+        part = make(half_bad, skipped={}, process_index=process_index, process_count=2)
+        part.set_state(state_at(7 * 6, 2))  # it has not met the bad images of the batches before
+        expected = [{key: value[process_index::2] for key, value in batch.items()} for batch in whole[7:]]
+        assert_equal(take(part, 5), expected)
+    located = locate_patches(half_bad, range(12), scale=SCALE, gt_size=32, seed=3, skipped={})
+    assert [int(place.image[-1]) for place in located] == tags(whole[:2])
+
+
+@pytest.mark.parametrize("num_threads", [0, 3])
+def test_all_images_bad_is_an_error(num_threads, coordinates):
+    source = ArraySource([coordinates(7, 20, SCALE), coordinates(20, 7, SCALE)])
+    with pytest.raises(DataError, match=r"No image is left to train on beside array [01]: all of them"):
+        next(make(source, num_threads=num_threads, skipped={}))
+
+
+def test_images_that_are_known_to_be_too_small_are_counted_at_once(tmp_path, write_image):
+    write_image(tmp_path / "a.png", 64, 64)
+    write_image(tmp_path / "small.png", 31, 64)
+    skipped: dict[str, str] = {}
+    batches = take(make(FolderSource(tmp_path, scale=SCALE), skipped=skipped), 3)
+    assert len(batches) == 3
+    assert list(skipped) == [str(tmp_path / "small.png")]
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(DataError, match=r"small\.png has 64x31 pixels"):
+        make(FolderSource(tmp_path, scale=SCALE), skipped={})
+
+
+def test_a_full_disk_is_no_bad_image(tmp_path, write_image, monkeypatch):
+    write_image(tmp_path / "hr/a.png", 64, 64)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("ESRGAN_JAX_HOME", str(tmp_path / "file"))
+    with pytest.raises(ConfigError, match=r"cannot be kept"):
+        next(make(FolderSource(tmp_path / "hr", scale=SCALE), skipped={}))

@@ -8,8 +8,9 @@ import sys
 import pytest
 
 from esrgan_jax.data.folder import FolderSource
+from esrgan_jax.data.mixture import Mixture
 from esrgan_jax.data.samples import SampleSource
-from esrgan_jax.data.sources import check_patch, open_source
+from esrgan_jax.data.sources import check_patch, describe_skipped, open_source
 from esrgan_jax.errors import ConfigError, DataError
 
 
@@ -64,7 +65,65 @@ def test_image_smaller_than_the_patch_is_named(tmp_path, write_image):
     assert f"{tmp_path / 'small.png'} has 100x40 pixels, too few for a training patch of 48x48" in str(
         caught.value
     )
-    assert "smaller gt_size, or remove" in str(caught.value)
+    assert "smaller gt_size, remove the image, or skip" in str(caught.value)
+
+
+def test_small_images_are_skipped_and_described(tmp_path, write_image):
+    for number in range(5):
+        write_image(tmp_path / f"{number}.png", 64 if number == 2 else 40 + number, 100)
+    source = open_source(tmp_path, split="train", scale=4)
+    skipped: dict[str, str] = {}
+    check_patch(source, 48, skipped)
+    assert list(skipped) == [str(tmp_path / f"{number}.png") for number in (0, 1, 3, 4)]
+    text = describe_skipped(skipped)
+    assert text.startswith(f"4 bad images are skipped, most recently: {tmp_path / '1.png'} has 100x41 pixels")
+    assert text.count("too few") == 3
+    assert describe_skipped({"a": "a is bad."}) == "1 bad image is skipped: a is bad."
+    with pytest.raises(DataError, match=r"4\.png has 100x44 pixels"):
+        check_patch(source, 96, {})
+
+
+# Several sources.
+
+
+def test_several_sources_are_mixed(tmp_path, write_image):
+    write_image(tmp_path / "one/a.png", 24, 32)
+    write_image(tmp_path / "two/b.png", 24, 32)
+    lr = write_image(tmp_path / "lr/bx4.png", 6, 8)
+    spec = f"{tmp_path}/one, sample,{tmp_path}/two"
+    source = open_source(spec, split="train", scale=4, lr=f",,{tmp_path}/lr", weights=(1, 2, 3))
+    assert isinstance(source, Mixture)
+    assert source.sizes == [1, 6, 1]
+    assert source.weights == [1, 2, 3]
+    assert source.name(1) == "astronaut.png"
+    assert (source[7]["lr"] == lr).all()
+
+
+def test_a_comma_in_the_name_of_a_folder(tmp_path, write_image):
+    write_image(tmp_path / "one,two/a.png", 24, 32)
+    assert isinstance(open_source(f"{tmp_path}/one,two", split="train", scale=4), FolderSource)
+
+
+def test_weights_and_lr_folders_are_as_many_as_sources(tmp_path, write_image):
+    for name in ("one", "two"):
+        write_image(tmp_path / name / "a.png", 24, 32)
+    spec = f"{tmp_path}/one,{tmp_path}/two"
+    with pytest.raises(ConfigError, match=r"names 1 LR folders, but .* is 2 sources"):
+        open_source(spec, split="train", scale=4, lr=str(tmp_path / "one"))
+    with pytest.raises(ConfigError, match=r"train_weights \(=\(1,\)\)"):
+        open_source(spec, split="train", scale=4, weights=(1,))
+    with pytest.raises(ConfigError, match="goes with a folder of HR images, not with sample"):
+        open_source(f"{tmp_path}/one,sample", split="train", scale=4, lr=f",{tmp_path}/two")
+    with pytest.raises(DataError, match="nowhere does not exist"):
+        open_source(f"{tmp_path}/one,nowhere", split="train", scale=4)
+
+
+def test_bad_images_of_a_folder_are_skipped(tmp_path, write_image):
+    write_image(tmp_path / "a.png", 24, 32)
+    (tmp_path / "b.png").write_text("hello")
+    skipped: dict[str, str] = {}
+    assert len(open_source(tmp_path, split="train", scale=4, skipped=skipped)) == 1
+    assert list(skipped) == [str(tmp_path / "b.png")]
 
 
 def test_importing_the_room_imports_neither_grain_nor_tfds():

@@ -1,0 +1,184 @@
+"""The images to evaluate on: any source, and super-resolution's test sets as they are passed around."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from esrgan_jax.data.pairs import Pair, crop_to_hr, crop_to_multiple, in_pixels, sizes_fit
+from esrgan_jax.data.sources import Source, open_source
+from esrgan_jax.errors import ConfigError, DataError
+from esrgan_jax.imaging.io import IMAGE_SUFFIXES, image_size, read_rgb
+
+LAYOUTS = {
+    "BasicSR": ("GTmod12", "LRbicx{scale}"),
+    "EDSR": ("HR", "LR_bicubic/X{scale}"),
+    "DIV2K": ("DIV2K_valid_HR", "DIV2K_valid_LR_bicubic/X{scale}"),
+    "super-image": ("{folder}_HR", "{folder}_LR_x{scale}"),
+}
+"""Where it is found: HR and LR below the folder of the set."""
+
+HUANG = "image_SRF_{scale}"
+"""Huang's sets have HR and LR in this one folder, as img_001_SRF_4_HR.png and img_001_SRF_4_LR.png."""
+
+NAMES = {"B100": "BSD100", "BSDS100": "BSD100", "DIV2K": "DIV2K validation"}
+"""What a set is called here, where its folder may be called otherwise."""
+
+IMAGES = {"Set5": 5, "Set14": 14, "BSD100": 100, "Urban100": 100, "Manga109": 109, "DIV2K validation": 100}
+
+PUBLISHED_BICUBIC = {
+    ("Set5", 4): (28.42, 0.8104),
+    ("Set14", 4): (26.00, 0.7027),
+    ("BSD100", 4): (25.96, 0.6675),
+    ("Urban100", 4): (23.14, 0.6577),
+    ("Manga109", 4): (24.89, 0.7866),
+}
+"""PSNR in dB and SSIM on Y of bicubic enlargement by (set, scale), as ESRGAN's paper has them."""
+
+
+class Images(NamedTuple):
+    """What is evaluated on.
+
+    Attributes:
+      source: the pairs.
+      hr, lr: where they come from, in words.
+      names: what to call the images: paths below the folder that is common to all.
+      folders: in which they lie.
+      published: PSNR and SSIM that papers have for bicubic on exactly these images, if any.
+    """
+
+    source: Source
+    hr: str
+    lr: str
+    names: list[str]
+    folders: list[Path]
+    published: tuple[float, float] | None = None
+
+
+def open_images(
+    hr: str,
+    lr: str | None = None,
+    *,
+    scale: int,
+    lr_template: str | None = None,
+    data_dir: str | None = None,
+) -> Images:
+    """Opens a test set, whose HR and LR are found by its layout, or else a source.
+
+    Args:
+      hr: the folder of a test set, or what `open_source` takes.
+      lr: folder of LR images; with it, `hr` is the folder of HR images itself. Where there are none, for a test
+        set none of this scale, LR is made by MATLAB's bicubic.
+      scale: how many times HR is larger than LR.
+      lr_template, data_dir: see `open_source`.
+
+    Raises:
+      DataError: the images cannot be used; names one.
+      ConfigError: `hr` holds several test sets, or see `open_source`.
+    """
+    made = f"made by MATLAB's bicubic from HR cropped to multiples of {scale}"
+    found = None if lr or lr_template else _find_set(Path(hr).expanduser(), scale)
+    if found is None:
+        if lr is None and Path(hr).is_dir():
+            _refuse_several(Path(hr), scale)
+        source = open_source(
+            hr, split="validation", scale=scale, lr=lr, lr_template=lr_template, data_dir=data_dir
+        )
+        lr_words = lr or ("the set's own, else " if hr.startswith("tfds:") else "") + made
+        folders = [Path(folder) for folder in (hr, lr) if folder and Path(folder).is_dir()]
+        return Images(source, f"{len(source)} of {hr}", lr_words, _short_names(source), folders)
+    if found.layout == "Huang":
+        source = HuangSource(found.hr, scale)
+    else:
+        source = open_source(found.hr, split="validation", scale=scale, lr=found.lr)
+    words = f"{len(source)} of {found.hr}: {found.name} as {found.layout} has it"
+    published = PUBLISHED_BICUBIC.get((found.name, scale))
+    if IMAGES.get(found.name, len(source)) != len(source):
+        words, published = f"{words}, which should be {IMAGES[found.name]}", None
+    folders = [folder for folder in (found.hr, found.lr) if folder]
+    return Images(source, words, str(found.lr or made), _short_names(source), folders, published)
+
+
+class _Found(NamedTuple):
+    name: str
+    layout: str
+    hr: Path
+    lr: Path | None
+
+
+def _find_set(folder: Path, scale: int) -> _Found | None:
+    own = folder.resolve()
+    huang = HUANG.format(scale=scale)
+    for candidate, name in ((folder, own.parent.name), (folder / huang, own.name)):
+        if candidate.resolve().name == huang and candidate.is_dir():
+            return _Found(NAMES.get(name, name), "Huang", candidate, candidate)
+    for layout, (hr_name, lr_name) in LAYOUTS.items():
+        hr = folder / hr_name.format(folder=own.name)
+        lr = folder / lr_name.format(folder=own.name, scale=scale)
+        # A folder called HR alone may be anybody's.
+        if hr.is_dir() and (layout != "EDSR" or lr.parent.is_dir()):
+            return _Found(NAMES.get(own.name, own.name), layout, hr, lr if lr.is_dir() else None)
+    return None
+
+
+def _refuse_several(folder: Path, scale: int) -> None:
+    sets = [child.name for child in sorted(folder.iterdir()) if child.is_dir() and _find_set(child, scale)]
+    if sets:
+        raise ConfigError(
+            f"{folder} holds test sets ({', '.join(sets)}): evaluate one at a time, as {folder / sets[0]}."
+        )
+
+
+def _short_names(source: Source) -> list[str]:
+    names = [source.name(index) for index in range(len(source))]
+    if not all(Path(name).is_file() for name in names):
+        return names
+    files = [Path(name).absolute() for name in names]
+    common = os.path.commonpath([file.parent for file in files])
+    return [str(file.relative_to(common)) for file in files]
+
+
+class HuangSource:
+    """Pairs from one folder: NAME_HR and NAME_LR; other files, such as NAME_bicubic, are left alone.
+
+    Items are {"lr": uint8 [h, w, 3], "hr": uint8 [h * scale, w * scale, 3]}, HR cropped to a multiple of the
+    scale.
+
+    Raises:
+      DataError: there is no pair, an HR image has no LR image or one whose size does not fit, or an image is
+        unreadable.
+    """
+
+    def __init__(self, folder: Path, scale: int):
+        self._scale = scale
+        files = sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+        self._pairs = []
+        for hr in (file for file in files if file.stem.endswith("_HR")):
+            lr = hr.with_name(f"{hr.stem.removesuffix('_HR')}_LR{hr.suffix}")
+            if lr not in files:
+                raise DataError(f"{hr} has no LR image: {lr} does not exist; add it.")
+            if not sizes_fit(image_size(hr), image_size(lr), scale):
+                raise DataError(
+                    f"{lr} ({in_pixels(image_size(lr))}) is not {hr} ({in_pixels(image_size(hr))}) shrunk {scale} "
+                    "times: mend the pair, or choose the scale that fits."
+                )
+            self._pairs.append((hr, lr))
+        if not self._pairs:
+            raise DataError(f"{folder} holds no image whose name ends in _HR: check the folder.")
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __getitem__(self, index: int) -> Pair:
+        hr_file, lr_file = self._pairs[index]
+        hr = crop_to_multiple(read_rgb(hr_file), self._scale)
+        return {"lr": crop_to_hr(read_rgb(lr_file), hr, self._scale), "hr": hr}
+
+    def name(self, index: int) -> str:
+        """The path of the HR image."""
+        return str(self._pairs[index][0])
+
+    def hr_size(self, index: int) -> tuple[int, int]:
+        """(height, width) of the HR file, before it is cropped to a multiple of the scale."""
+        return image_size(self._pairs[index][0])

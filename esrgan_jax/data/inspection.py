@@ -1,0 +1,201 @@
+"""A look at every image of a source before training does it: which would stop it, which are converted."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from esrgan_jax.data.cores import available_cores
+from esrgan_jax.data.folder import check_sizes
+from esrgan_jax.data.pairs import in_pixels
+from esrgan_jax.data.partners import Partners
+from esrgan_jax.data.sources import Source
+from esrgan_jax.errors import DataError
+from esrgan_jax.imaging.io import FORMATS, explained, read_rgb
+
+STOPS = ("not an image", "corrupt", "too small", "no LR image", "wrong scale")
+"""Kinds of images that stop training, or are left out where `data.on_bad_image` is "skip"."""
+
+CONVERTED = ("grey", "16-bit", "alpha", "CMYK", "palette")
+"""Kinds of images that are trained on as 8-bit RGB."""
+
+DUPLICATE = "duplicate"
+"""Kind of an image whose pixels an earlier one has."""
+
+
+class Finding(NamedTuple):
+    """One thing about one image: its kind, the name of the file or example, and details in words."""
+
+    kind: str
+    name: str
+    detail: str
+
+
+@dataclasses.dataclass
+class Report:
+    """What was found.
+
+    Attributes:
+      images: how many there are, bad ones included.
+      bad: how many of them would stop training.
+      found: {kind: {name: detail}}, in the order of the images; kinds that were not found are left out.
+    """
+
+    images: int
+    bad: int = 0
+    found: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def trains(self) -> bool:
+        """Whether training would run."""
+        return not self.bad
+
+
+Watch = Callable[[Iterable[Any], int], Iterable[Any]]
+"""Hands on what it is given, of that many; a progress bar does something beside."""
+
+
+def inspect_folder(
+    hr: str | Path,
+    lr: str | Path | None,
+    *,
+    scale: int,
+    gt_size: int,
+    lr_template: str | None = None,
+    watch: Watch = lambda images, _: images,
+) -> Report:
+    """Reads every image of a folder, and its LR image, from beginning to end, with all cores.
+
+    Args:
+      hr: folder of HR images.
+      lr: folder of LR images, or None.
+      scale: how many times HR is larger.
+      gt_size: side of the HR patch in pixels.
+      lr_template: see `Partners`.
+      watch: progress.
+
+    Raises:
+      DataError, ConfigError: the folders or the template cannot be used; not for single images.
+    """
+    partners = Partners(hr, lr, scale, lr_template)
+
+    def inspect(file: Path) -> _Inspected:
+        findings, size, digest = _inspect_file(file)
+        if size is not None and min(size) < gt_size:
+            findings.append(_too_small(str(file), size))
+        try:
+            partner = partners.find(file)
+        except DataError as error:
+            findings.append(Finding("no LR image", str(file), str(error)))
+            partner = None
+        if partner is not None:
+            lr_findings, lr_size, _ = _inspect_file(partner)
+            findings += lr_findings
+            if size is not None and lr_size is not None:
+                try:
+                    check_sizes(file, size, partner, lr_size, scale)
+                except DataError as error:
+                    findings.append(Finding("wrong scale", str(file), str(error)))
+        return _Inspected(str(file), findings, digest)
+
+    return _inspect_all(inspect, partners.hr_files, watch)
+
+
+def inspect_source(source: Source, *, gt_size: int, watch: Watch = lambda images, _: images) -> Report:
+    """The same for a source that is no folder, as far as its images can still tell."""
+
+    def inspect(index: int) -> _Inspected:
+        name = source.name(index)
+        try:
+            hr = source[index]["hr"]
+        except DataError as error:
+            return _Inspected(name, [Finding("corrupt", name, str(error))], None)
+        findings = [Finding("grey", name, "three equal channels")] if _is_grey(hr) else []
+        if min(hr.shape[:2]) < gt_size:
+            findings.append(_too_small(name, hr.shape))
+        return _Inspected(name, findings, _digest(hr))
+
+    return _inspect_all(inspect, range(len(source)), watch)
+
+
+class _Inspected(NamedTuple):
+    name: str
+    findings: list[Finding]
+    digest: bytes | None
+
+
+def _inspect_all(inspect: Callable[[Any], _Inspected], images: Any, watch: Watch) -> Report:
+    report = Report(images=len(images))
+    names: dict[bytes, str] = {}  # of the first image with these pixels; some 200 bytes an image
+    for name, findings, digest in watch(_in_threads(inspect, images), len(images)):
+        if digest is not None and names.setdefault(digest, name) != name:
+            findings.append(Finding(DUPLICATE, name, f"the same pixels as {names[digest]}"))
+        for kind, of, detail in findings:
+            report.found.setdefault(kind, {})[of] = detail
+        report.bad += any(finding.kind in STOPS for finding in findings)
+    return report
+
+
+def _in_threads(inspect: Callable[[Any], _Inspected], images: Any) -> Iterator[_Inspected]:
+    """In the order of `images`. Pillow, OpenCV and hashlib let other threads work."""
+    pool = ThreadPoolExecutor(available_cores())
+    try:
+        yield from pool.map(inspect, images)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _inspect_file(file: Path) -> tuple[list[Finding], tuple[int, int] | None, bytes | None]:
+    """Findings, (height, width), and a digest of the pixels; None where they cannot be read."""
+    name = str(file)
+    try:
+        with explained(file), Image.open(file, formats=FORMATS) as header:
+            stored = _stored_as(header)
+        image = read_rgb(file)
+    except DataError as error:
+        unknown = isinstance(error.__cause__, UnidentifiedImageError)
+        return [Finding("not an image" if unknown else "corrupt", name, str(error))], None, None
+    if "grey" not in stored and _is_grey(image):
+        stored["grey"] = "three equal channels"
+    findings = [Finding(kind, name, detail) for kind, detail in stored.items()]
+    return findings, (image.shape[0], image.shape[1]), _digest(image)
+
+
+def _stored_as(header: Any) -> dict[str, str]:
+    """What of the file is not 8-bit RGB: {kind: how training sees it}."""
+    kinds = {}
+    if header.mode in ("1", "L", "LA", "La") or header.mode.startswith("I;16"):
+        kinds["grey"] = "becomes three equal channels"
+    if ";16" in str(header.tile) or header.mode.startswith("I;16"):
+        kinds["16-bit"] = "is rounded to 8 bits"
+    if header.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in header.info:
+        kinds["alpha"] = "is dropped"
+    if header.mode == "CMYK":
+        kinds["CMYK"] = "becomes RGB without a colour profile"
+    if header.mode in ("P", "PA"):
+        kinds["palette"] = "becomes RGB"
+    return kinds
+
+
+def _too_small(name: str, size: tuple[int, ...]) -> Finding:
+    return Finding("too small", name, f"{in_pixels(size)}")
+
+
+def _is_grey(image: np.ndarray) -> bool:
+    # The middle row first: it tells of nearly every colour picture, 1,000 times faster than the whole does.
+    for part in (image[len(image) // 2], image):
+        if not (np.array_equal(part[..., 0], part[..., 1]) and np.array_equal(part[..., 0], part[..., 2])):
+            return False
+    return True
+
+
+def _digest(image: np.ndarray) -> bytes:
+    """Of the pixels and the size, whatever the file's name and format."""
+    return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16, key=str(image.shape).encode()).digest()

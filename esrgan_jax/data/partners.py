@@ -1,0 +1,102 @@
+"""Which LR image belongs to which HR image of a folder, by their names."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+from esrgan_jax.errors import ConfigError, DataError
+from esrgan_jax.files import cache_dir
+from esrgan_jax.imaging.io import IMAGE_SUFFIXES, find_images
+
+
+class Partners:
+    """The HR images of a folder, and the rule that finds the LR image of each.
+
+    Args:
+      hr: folder of HR images.
+      lr: folder of LR images, or None. One folder may lie inside the other (set/ and set/LR): no image is both.
+      scale: how many times HR is larger.
+      template: name of the LR image of `HR/a/b.png` below `LR/a`, with any image suffix or one of its own:
+        "{name}" stands for b, "{scale}" for the scale. None: "{name}", else "{name}x{scale}".
+
+    Raises:
+      DataError: a folder is missing, the HR folder holds no image, or both are the same.
+      ConfigError: a template without "{name}".
+    """
+
+    def __init__(self, hr: str | Path, lr: str | Path | None, scale: int, template: str | None = None):
+        if template is not None and "{name}" not in template:
+            raise ConfigError(
+                f"The template of LR names (={template}) must hold {{name}}, the name of the HR image, as "
+                "{name}x4 does."
+            )
+        self.hr_folder = _existing_folder(hr, "HR")
+        self.lr_folder = None if lr is None else _existing_folder(lr, "LR")
+        # A cache below the HR folder would feed our own LR images to the next run.
+        self.hr_files = _without_inner_folder(find_images(self.hr_folder), self.hr_folder, cache_dir() / "lr")
+        templates = ("{name}", "{name}x{scale}") if template is None else (template,)
+        self._templates = [_split_suffix(template.replace("{scale}", str(scale))) for template in templates]
+        self._lr_files: dict[Path, list[Path]] = defaultdict(list)
+        if self.lr_folder is not None:
+            if self.hr_folder.samefile(self.lr_folder):
+                raise DataError(
+                    f"HR and LR are the same folder ({self.hr_folder}): leave the LR folder out to have LR images "
+                    "made."
+                )
+            self.hr_files = _without_inner_folder(self.hr_files, self.hr_folder, self.lr_folder)
+            for file in _without_inner_folder(find_images(self.lr_folder), self.lr_folder, self.hr_folder):
+                self._lr_files[file.relative_to(self.lr_folder).with_suffix("")].append(file)
+        if not self.hr_files:
+            raise DataError(
+                f"The HR folder {self.hr_folder} holds no image, neither itself nor in a folder below."
+            )
+
+    def find(self, hr_file: Path) -> Path | None:
+        """The LR image of one of `hr_files`; None where there is no LR folder.
+
+        Raises:
+          DataError: there is none; says which names were looked for.
+        """
+        if self.lr_folder is None:
+            return None
+        relative = hr_file.relative_to(self.hr_folder)
+        wanted = []
+        for template, suffix in self._templates:
+            stem = relative.parent / template.replace("{name}", relative.stem)
+            found = self._lr_files.get(stem, [])
+            same_suffix = [file for file in found if file.suffix == (suffix or relative.suffix)]
+            if same_suffix or (found and not suffix):
+                return (same_suffix or found)[0]
+            wanted.append(f"{stem}{suffix or relative.suffix}")
+        names = f"neither {' nor '.join(wanted)}" if len(wanted) > 1 else f"no {wanted[0]}"
+        raise DataError(
+            f"{hr_file} has no LR image: {self.lr_folder} holds {names}"
+            + ("" if self._templates[-1][1] else ", nor one with another suffix")
+            + "; add it, say how LR images are named (data.lr_template, as {name}x4), or leave the LR folder out to "
+            "have LR images made."
+        )
+
+
+def _split_suffix(template: str) -> tuple[str, str]:
+    """The template without its suffix, and the suffix, empty where it is not that of an image."""
+    suffix = Path(template).suffix
+    return (template.removesuffix(suffix), suffix) if suffix.lower() in IMAGE_SUFFIXES else (template, "")
+
+
+def _existing_folder(folder: str | Path, kind: str) -> Path:
+    path = Path(folder).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise DataError(f"The {kind} folder {path} is a file: name the folder that holds the images.")
+    raise DataError(
+        f"The {kind} folder {path} does not exist: name a folder of images, tfds:NAME for a prepared TFDS "
+        "set, or sample for the embedded photos."
+    )
+
+
+def _without_inner_folder(files: list[Path], folder: Path, other: Path) -> list[Path]:
+    if not other.resolve().is_relative_to(folder.resolve()):
+        return files
+    return [file for file in files if not file.resolve().is_relative_to(other.resolve())]
