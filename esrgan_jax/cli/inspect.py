@@ -43,9 +43,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace) -> dict[str, Any]:
+    from esrgan_jax.download import sha256
     from esrgan_jax.errors import WeightFileError
     from esrgan_jax.weights import load, save
-    from esrgan_jax.weights.zoo import sha256
 
     load.check_arch(args.arch)
     source = load.open_source(args.source)

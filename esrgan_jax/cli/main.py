@@ -2,12 +2,16 @@
 
 import argparse
 import importlib
+import os
 import sys
+import threading
 from collections.abc import Sequence
 
 from esrgan_jax.errors import UserError
 
-COMMANDS = ("convert", "inspect", "interpolate")
+INTERRUPTED = 130  # as shells have it: 128 + SIGINT
+
+COMMANDS = ("check_data", "convert", "evaluate", "inspect", "interpolate", "prepare", "upscale")
 """Modules beside this one, each with a docstring (its first line is the short help), add_arguments and run.
 
 They import nothing heavy before `run`, so that --help answers at once.
@@ -18,8 +22,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line; 0 or an error's exit code comes back.
 
     Args:
-      argv: without the program's name; None: what the process was called with.
+      argv: without the program's name; None: what the process was called with. Then this does not come back
+        if JAX is still at work in threads that nobody waits for (after Ctrl-C, or a disk that is full):
+        it crashes when Python is taken down around it, so the process ends at once.
     """
+    code = _run(argv)
+    left_behind = any(thread.daemon for thread in threading.enumerate())
+    if argv is None and (left_behind or code == INTERRUPTED):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _run(argv: Sequence[str] | None) -> int:
     args = _build_parser().parse_args(argv)
     try:
         return args.run(args)
@@ -27,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"esrgan-jax {args.command}: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
 
 
 def _build_parser() -> argparse.ArgumentParser:

@@ -6,24 +6,13 @@ terms of their own.
 
 from __future__ import annotations
 
-import hashlib
-import http.client
 import sys
-import time
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
+from esrgan_jax.download import ChecksumError, DownloadError, download, file_size
 from esrgan_jax.errors import WeightFileError
 from esrgan_jax.files import cache_dir
-
-TRIES = 5
-TIMEOUT = 30.0  # seconds without a byte
-PAUSE = 1.0  # seconds before the second try; doubled for each further one
-CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -113,74 +102,16 @@ def fetch(name: str) -> Path:
         where the file can be put by hand.
     """
     file = ZOO[name]
-    if _size(file.path) == file.size:
+    if file_size(file.path) == file.size:
         return file.path
     by_hand = f"fetch {file.address} by other means and put it at {file.path}"
-    part = file.path.with_name(file.path.name + ".part")
-    try:
-        part.parent.mkdir(parents=True, exist_ok=True)
-        if _size(part) > file.size:
-            part.unlink()
-        _download(name, file, part)
-        found = sha256(part)
-        if _size(part) != file.size or found != file.sha256:
-            part.unlink()
-            raise WeightFileError(
-                f"What came from {file.address} is not {name}: its sha256 is {found}, {file.sha256} "
-                f"expected; try again, or {by_hand}."
-            )
-        part.replace(file.path)
-    except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
-        raise WeightFileError(f"{name} cannot be downloaded ({reason}): try again, or {by_hand}.") from None
-    return file.path
-
-
-def _download(name: str, file: ZooFile, part: Path) -> None:
-    """Brings `part` to the file's size, in several connections if need be."""
     print(f"download  {name}, {file.size / 1e6:.0f} MB, {file.licence}", file=sys.stderr)
-    done = _size(part)
-    hidden = not sys.stderr.isatty()
-    with tqdm(total=file.size, initial=done, desc=name, unit="B", unit_scale=True, disable=hidden) as bar:
-        for attempt in range(TRIES):
-            try:
-                _continue(file, part, bar)
-            except (OSError, http.client.HTTPException) as error:
-                if attempt == TRIES - 1 or _is_final(error):
-                    raise
-            if _size(part) >= file.size:
-                return
-            time.sleep(PAUSE * 2**attempt)
-    raise OSError("the connection was cut again and again")
-
-
-def _continue(file: ZooFile, part: Path, bar: tqdm) -> None:
-    """Appends what one connection brings."""
-    done = _size(part)
-    headers = {"User-Agent": "esrgan-jax"} | ({"Range": f"bytes={done}-"} if done else {})
-    request = urllib.request.Request(file.address, headers=headers)
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
-        goes_on = response.status == http.client.PARTIAL_CONTENT
-        with part.open("ab" if goes_on else "wb") as target:
-            bar.n = done if goes_on else 0
-            # One byte more than expected is enough to know that it is another file.
-            while target.tell() <= file.size and (chunk := response.read(CHUNK)):
-                target.write(chunk)
-                bar.update(len(chunk))
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0
-
-
-def _is_final(error: Exception) -> bool:
-    """Whether another try would bring the same answer."""
-    return (
-        isinstance(error, urllib.error.HTTPError) and 400 <= error.code < 500 and error.code not in (408, 429)
-    )
-
-
-def sha256(path: Path) -> str:
-    """The checksum of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        download(file.address, file.path, name=name, size=file.size, checksum=file.sha256)
+    except ChecksumError as error:
+        raise WeightFileError(
+            f"What came from {file.address} is not {name}: {error}; try again, or {by_hand}."
+        ) from None
+    except DownloadError as error:
+        raise WeightFileError(f"{name} cannot be downloaded ({error}): try again, or {by_hand}.") from None
+    return file.path

@@ -7,6 +7,7 @@ import threading
 import pytest
 from weights import samples
 
+from esrgan_jax import download
 from esrgan_jax.errors import WeightFileError
 from esrgan_jax.models import RRDBNet
 from esrgan_jax.weights import containers, zoo
@@ -52,8 +53,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     monkeypatch.setenv("ESRGAN_JAX_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(zoo, "PAUSE", 0.0)
-    monkeypatch.setattr(zoo, "TIMEOUT", 5.0)
+    monkeypatch.setattr(download, "PAUSE", 0.0)
+    monkeypatch.setattr(download, "TIMEOUT", 5.0)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.requests, server.content, server.behaviour = [], CONTENT, "good"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -99,7 +100,7 @@ def test_an_overloaded_server(server):
 def test_giving_up_keeps_what_came_for_the_next_call(server):
     server.behaviour, zoo_tries = "always cut", 2
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(zoo, "TRIES", zoo_tries)
+        patch.setattr(download, "TRIES", zoo_tries)
         with pytest.raises(
             WeightFileError, match=r"net cannot be downloaded .*cut again and again.*put it at "
         ):
@@ -114,7 +115,7 @@ def test_giving_up_keeps_what_came_for_the_next_call(server):
 def test_another_file(server, content):
     server.content = content
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(zoo, "TRIES", 2)
+        patch.setattr(download, "TRIES", 2)
         with pytest.raises(WeightFileError) as caught:
             zoo.fetch("net")
     assert zoo.ZOO["net"].address in str(caught.value)
@@ -133,7 +134,7 @@ def test_a_missing_file_is_asked_for_once(server):
 
 
 def test_offline(server, monkeypatch):
-    monkeypatch.setattr(zoo, "TRIES", 2)
+    monkeypatch.setattr(download, "TRIES", 2)
     register(monkeypatch, "http://127.0.0.1:9/net.pth", CONTENT)  # nobody listens there
     with pytest.raises(WeightFileError) as caught:
         load_model("net")

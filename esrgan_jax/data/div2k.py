@@ -1,0 +1,147 @@
+"""DIV2K as it is published: which zip files, fetched, checked, and what lies in them."""
+
+from __future__ import annotations
+
+import re
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from esrgan_jax.data.originals import Original, ZipMember
+from esrgan_jax.download import ChecksumError, DownloadError, download, sha256
+from esrgan_jax.errors import ConfigError, DataError
+
+SCALES = (2, 3, 4, 8)  # of the published bicubic LR images
+SPLITS = {"train": "train", "valid": "validation"}  # DIV2K's name: TFDS's name
+
+
+@dataclass(frozen=True)
+class ZipFile:
+    """One of the published zip files.
+
+    Attributes:
+      file: its name.
+      address: where it is published.
+      size: in bytes.
+      checksum: its sha256.
+    """
+
+    file: str
+    address: str
+    size: int
+    checksum: str
+
+
+def zip_files(scale: int, *, with_lr: bool) -> dict[str, ZipFile]:
+    """The zip files by "train_hr", "valid_hr", "train_lr" and "valid_lr", the last two for `scale`.
+
+    Addresses, sizes and checksums are those that TFDS has registered for its `div2k/bicubic_x{scale}`.
+
+    Raises:
+      ConfigError: no LR images are published for the scale.
+    """
+    import tensorflow_datasets as tfds
+
+    if with_lr and scale not in SCALES:
+        raise ConfigError(
+            f"DIV2K's LR images are published for --scale {', '.join(map(str, SCALES))}, not {scale}: choose one of "
+            "these, or have LR images made with --lr bicubic."
+        )
+    stock = tfds.builder_cls("div2k")
+    name = f"bicubic_x{scale if with_lr else SCALES[0]}"
+    [config] = [config for config in stock.BUILDER_CONFIGS if config.name == name]
+    found = {}
+    for key, address in config.download_urls.items():
+        kind = key.removesuffix("_url")
+        if with_lr or not kind.endswith("_lr"):
+            info = stock.url_infos[address]
+            found[kind] = ZipFile(address.rsplit("/", 1)[-1], address, int(info.size), info.checksum)
+    return found
+
+
+def fetch(file: ZipFile, folder: Path, *, mirror: str | None = None, any_checksum: bool = False) -> Path:
+    """The path of a zip file in `folder`, fetched first where it is not there yet.
+
+    TFDS's own download manager is not used: it begins a file that was cut off from the start again.
+
+    Args:
+      file: which.
+      folder: where zip files are kept; one that is there is checked and used.
+      mirror: address of another place that has the files, instead of the published one.
+      any_checksum: take a file that is not the published one.
+
+    Raises:
+      DataError: it cannot be fetched, or is another file.
+    """
+    path = folder / file.file
+    checksum = None if any_checksum else file.checksum
+    if path.is_file():
+        if checksum is not None:
+            print(f"check     {path}, {file.size / 1e6:.0f} MB", file=sys.stderr)
+            if path.stat().st_size != file.size or sha256(path) != checksum:
+                raise DataError(
+                    f"{path} is not the {file.file} that is published: remove it to have it fetched again, or use it "
+                    "as it is with --any-checksum."
+                )
+        return path
+    address = file.address if mirror is None else f"{mirror.rstrip('/')}/{file.file}"
+    size = None if any_checksum else file.size
+    by_hand = f"fetch {file.file} by other means and put it into {folder}"
+    print(f"download  {address}" + (f", {size / 1e6:.0f} MB" if size else ""), file=sys.stderr)
+    try:
+        download(address, path, name=file.file, size=size, checksum=checksum)
+    except ChecksumError as error:
+        raise DataError(
+            f"What came from {address} is not the {file.file} that is published ({error}): try again, {by_hand}, "
+            "or take any file with --any-checksum."
+        ) from None
+    except DownloadError as error:
+        raise DataError(f"{address} cannot be downloaded ({error}): try again, or {by_hand}.") from None
+    except ValueError:
+        raise ConfigError(f"--mirror {mirror} is not an address such as http://example.org/DIV2K.") from None
+    return path
+
+
+def zip_originals(hr: Path, lr: Path | None, scale: int) -> list[Original]:
+    """The pictures of a split: 0001.png of the HR zip with 0001x4.png (for scale 4) of the LR zip.
+
+    The folders in which they lie do not matter. In the published files these are DIV2K_train_HR and
+    DIV2K_train_LR_bicubic/X4.
+
+    Raises:
+      DataError: a file is no zip file, or the HR zip holds no such picture.
+    """
+    hr_members = _members(hr, r"(\d{4})\.png")
+    lr_members = {} if lr is None else _members(lr, rf"(\d{{4}})x{scale}\.png")
+    if not hr_members:
+        raise DataError(f"{hr} holds no picture named like 0001.png: it is not one of DIV2K's HR zip files.")
+    if lr is not None and not lr_members:
+        raise DataError(
+            f"{lr} holds no picture named like 0001x{scale}.png: it is not one of DIV2K's LR zip files for "
+            f"--scale {scale}."
+        )
+    originals = []
+    for number, member in sorted(hr_members.items()):
+        partner: ZipMember | str | None = None
+        if lr is not None:
+            partner = lr_members.get(number) or f"{member.name} has no LR image {number}x{scale}.png in {lr}."
+        originals.append(Original(member, partner))
+    return originals
+
+
+def _members(path: Path, pattern: str) -> dict[str, ZipMember]:
+    """The members whose name, without folders, is `pattern`; by its first group."""
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise DataError(
+            f"{path} is incomplete or no zip file ({error}): remove it to have it fetched again."
+        ) from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be opened ({error.strerror}): check the path.") from error
+    found = {}
+    for member in archive.infolist():
+        if match := re.fullmatch(pattern, PurePosixPath(member.filename).name):
+            found[match[1]] = ZipMember(archive, member)
+    return found

@@ -1,0 +1,224 @@
+"""Large pictures to a prepared set: restartable shard by shard, and there whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from esrgan_jax.data.examples import Examples
+from esrgan_jax.data.records import RecordSet, SplitSize
+from esrgan_jax.data.shards import Shard, ShardReport, Split, Workshop, plan_shards
+from esrgan_jax.errors import DataError
+from esrgan_jax.files import atomic_write
+
+REPORT = "prepare.json"
+"""In the folder of a finished set: what it was made of."""
+
+_SECONDS_PER_LINE = 30.0  # of progress, where there is no terminal
+
+
+def prepare(
+    records: RecordSet,
+    splits: Mapping[str, Split],
+    *,
+    scale: int,
+    skip_bad: bool = False,
+    download_size: int = 0,
+    workers: int | None = None,
+) -> dict[str, Any]:
+    """Prepares a set; afterwards TFDS and `TfdsSource` read it by its name.
+
+    Shards are made in a folder beside the set's own, FOLDER.incomplete, each under its name only when it is
+    whole. A call after a kill keeps those whose originals have not changed. Metadata come last, and one
+    renaming makes the set appear.
+
+    Args:
+      records: the set.
+      splits: what goes into it, by name.
+      scale: how many times HR is larger than LR.
+      skip_bad: leave out pictures that cannot be used; otherwise the set is not finished if there are any.
+      download_size: in bytes, for the metadata.
+      workers: threads; None for all cores that this process may use.
+
+    Returns:
+      What prepare.json in the set's folder holds: "name", "scale", "splits" {name: {"images", "examples",
+      "small", "bytes", "shards", "sub_images"}}, "skipped" [sentence] and "digest". A set that is there already
+      and was made of the same pictures in the same way is left as it is.
+
+    Raises:
+      DataError: pictures cannot be used and are not to be skipped, or none is left; the set is there and was
+        made of something else; another process works on it; it cannot be written.
+    """
+    try:
+        shards = plan_shards(records, splits, scale)
+        if records.folder.exists():
+            return _finished_before(records, shards)
+        workshop = Workshop(records.folder.with_name(f"{records.folder.name}.incomplete"))
+        with _alone(workshop):
+            reports = workshop.take_up(shards, keep_skipped=skip_bad)
+            if reports:
+                print(f"resume    {len(reports)} of {len(shards)} shards are there", file=sys.stderr)
+            with _Progress(shards, reports) as progress:
+                todo = [shard for shard in shards if shard.name not in reports]
+                reports.update(workshop.make(todo, records, scale, progress.advance, workers))
+            report = _report(records, shards, reports, scale)
+            if report["skipped"] and not skip_bad:
+                raise DataError(_bad_pictures(workshop, report["skipped"], shards))
+            for split, numbers in report["splits"].items():
+                if not numbers["images"]:
+                    raise DataError(
+                        f"No picture for the split {split} of {records.name} can be used: see above."
+                    )
+            _publish(workshop, records, shards, reports, report, download_size)
+        return report
+    except OSError as error:
+        raise DataError(
+            f"{records.folder} cannot be prepared ({error.strerror or error}): mend that and run the same command "
+            "again; finished shards are kept."
+        ) from error
+
+
+def _finished_before(records: RecordSet, shards: list[Shard]) -> dict[str, Any]:
+    """The report of a set that is there, if it is the one that was asked for."""
+    try:
+        report = json.loads((records.folder / REPORT).read_text())
+    except (FileNotFoundError, ValueError):
+        report = {}
+    if report.get("digest") != _digest(shards):
+        raise DataError(
+            f"{records.folder} is there, but not made of these pictures in this way: remove it, or give the new set "
+            "another name (--name) or place (--data-dir)."
+        )
+    print(f"{records.folder} is there already.", file=sys.stderr)
+    return report
+
+
+@contextlib.contextmanager
+def _alone(workshop: Workshop) -> Iterator[None]:
+    """Keeps other processes from the same set; the lock ends with the process, however that ends."""
+    with (workshop.folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataError(
+                f"Another process is at work in {workshop.folder}: wait until it has finished."
+            ) from None
+        yield
+
+
+class _Progress:
+    """A bar of finished pictures on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, shards: list[Shard], finished: Mapping[str, ShardReport]):
+        self._total = sum(len(shard.originals) for shard in shards)
+        self._done = sum(len(shard.originals) for shard in shards if shard.name in finished)
+        self._examples = sum(report.examples for report in finished.values())
+        hidden = not sys.stderr.isatty()
+        self._bar = tqdm(
+            total=self._total,
+            initial=self._done,
+            desc="prepare",
+            unit=" images",
+            disable=hidden,
+            dynamic_ncols=True,
+        )
+        self._said = time.monotonic()
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def advance(self, result: Examples) -> None:
+        """Counts one picture."""
+        self._done += 1
+        self._examples += len(result.serialized)
+        self._bar.set_postfix_str(f"{self._examples} examples", refresh=False)
+        self._bar.update()
+        if result.skipped is not None:
+            tqdm.write(f"bad       {result.skipped}", file=sys.stderr)
+        if self._bar.disable and time.monotonic() - self._said >= _SECONDS_PER_LINE:
+            self._said = time.monotonic()
+            print(f"prepare   {self._done}/{self._total} images, {self._examples} examples", file=sys.stderr)
+
+
+def _report(
+    records: RecordSet, shards: list[Shard], reports: Mapping[str, ShardReport], scale: int
+) -> dict[str, Any]:
+    splits: dict[str, dict[str, Any]] = {}
+    for shard in shards:
+        report = reports[shard.name]
+        grid = None if shard.grid is None else dataclasses.asdict(shard.grid)
+        split = splits.setdefault(
+            shard.split, {"images": 0, "examples": 0, "small": 0, "bytes": 0, "shards": 0, "sub_images": grid}
+        )
+        for field in ("images", "examples", "small", "bytes"):
+            split[field] += getattr(report, field)
+        split["shards"] += 1
+    return {
+        "name": records.name,
+        "scale": scale,
+        "splits": splits,
+        "skipped": [sentence for shard in shards for sentence in reports[shard.name].skipped],
+        "digest": _digest(shards),
+    }
+
+
+def _digest(shards: list[Shard]) -> str:
+    return hashlib.sha256("".join(shard.digest for shard in shards).encode()).hexdigest()
+
+
+def _bad_pictures(workshop: Workshop, skipped: list[str], shards: list[Shard]) -> str:
+    total = sum(len(shard.originals) for shard in shards)
+    first = skipped[0].rstrip(".")
+    return (
+        f"{len(skipped)} of {total} pictures cannot be used, the first because: {first}; mend or remove them and run "
+        "the same command again, or leave them out with --on-bad-image=skip; the other shards are kept in "
+        f"{workshop.folder}."
+    )
+
+
+def _publish(
+    workshop: Workshop,
+    records: RecordSet,
+    shards: list[Shard],
+    reports: Mapping[str, ShardReport],
+    report: dict[str, Any],
+    download_size: int,
+) -> None:
+    """Adds metadata and report to finished shards, and gives their folder the set's name."""
+    sizes = {
+        name: SplitSize(
+            [reports[shard.name].examples for shard in shards if shard.split == name], numbers["bytes"]
+        )
+        for name, numbers in report["splits"].items()
+    }
+    records.write_metadata(workshop.shards, sizes, download_size)
+    with atomic_write(workshop.shards / REPORT) as temporary:
+        temporary.write_text(json.dumps(report, indent=2) + "\n")
+    for file in workshop.shards.glob("*.json"):  # TFDS leaves them to the disk's cache
+        _sync(file)
+    workshop.shards.rename(records.folder)
+    _sync(records.folder.parent)
+    shutil.rmtree(workshop.folder)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,220 @@
+"""The files of a prepared set while they are made: planned, taken up after a kill, written on all cores."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import itertools
+import json
+import math
+import zlib
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from esrgan_jax.data.cores import available_cores
+from esrgan_jax.data.examples import Examples, make_examples
+from esrgan_jax.data.originals import Original
+from esrgan_jax.data.records import RecordSet, write_shard
+from esrgan_jax.data.subimages import Grid
+from esrgan_jax.files import atomic_write
+
+# Raised when the same originals would give other examples: shards of before are then made again.
+_FORMAT = 1
+_ORIGINALS_PER_SHARD = 6  # about 100 MB of sub-images of DIV2K, and as much work lost by a kill
+_MAX_SHARDS = 1024
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Split:
+    """What a split is made of.
+
+    Attributes:
+      originals: the pictures.
+      grid: how they are cut; None keeps them whole.
+    """
+
+    originals: list[Original]
+    grid: Grid | None
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Originals that go into one file.
+
+    Attributes:
+      split: whose.
+      name: of the file.
+      originals: the pictures.
+      grid: how they are cut; None keeps them whole.
+      digest: of all that decides what the file holds.
+    """
+
+    split: str
+    name: str
+    originals: list[Original]
+    grid: Grid | None
+    digest: str
+
+
+@dataclass
+class ShardReport:
+    """What became of the originals of a shard.
+
+    Attributes:
+      digest: the shard's.
+      images: how many originals were used.
+      examples: sub-images, or whole images.
+      small: how many originals are smaller than a sub-image on a side.
+      bytes: of the file.
+      skipped: sentences about the other originals.
+    """
+
+    digest: str
+    images: int = 0
+    examples: int = 0
+    small: int = 0
+    bytes: int = 0
+    skipped: list[str] = dataclasses.field(default_factory=list)
+
+    def add(self, result: Examples) -> None:
+        """Counts one original."""
+        self.examples += len(result.serialized)
+        self.small += result.small
+        if result.skipped is None:
+            self.images += 1
+        else:
+            self.skipped.append(result.skipped)
+
+
+def plan_shards(records: RecordSet, splits: Mapping[str, Split], scale: int) -> list[Shard]:
+    """Which original goes into which shard: by its name, so that one more or fewer changes one shard, not all."""
+    shards = []
+    for split_name, split in splits.items():
+        exponent = round(math.log2(max(1, len(split.originals) / _ORIGINALS_PER_SHARD)))
+        groups: list[list[Original]] = [[] for _ in range(min(2**exponent, _MAX_SHARDS))]
+        for original in split.originals:
+            name = original.hr.identity()[0].encode(errors="surrogateescape")
+            groups[zlib.crc32(name) % len(groups)].append(original)
+        grid = None if split.grid is None else dataclasses.asdict(split.grid)
+        for index, group in enumerate(groups):
+            recipe = [_FORMAT, scale, grid, [original.identity() for original in group]]
+            digest = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()
+            file = records.shard_name(split_name, index, len(groups))
+            shards.append(Shard(split_name, file, group, split.grid, digest))
+    return shards
+
+
+class Workshop:
+    """The folder in which shards are made, and a report beside each finished one.
+
+    Args:
+      folder: is made if it does not exist.
+
+    Raises:
+      OSError: it cannot be made.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.shards = folder / "set"
+        self._reports = folder / "reports"
+        self.shards.mkdir(parents=True, exist_ok=True)
+        self._reports.mkdir(exist_ok=True)
+
+    def take_up(self, shards: list[Shard], *, keep_skipped: bool) -> dict[str, ShardReport]:
+        """The reports, by name, of finished shards that are still as they should be; removes all other files.
+
+        Args:
+          shards: all that are wanted.
+          keep_skipped: keep those in which originals were skipped; otherwise they are tried again.
+        """
+        kept = {}
+        for shard in shards:
+            try:
+                report = ShardReport(**json.loads((self._reports / shard.name).read_text()))
+                same = (self.shards / shard.name).stat().st_size == report.bytes
+            except (FileNotFoundError, ValueError, TypeError):
+                continue
+            if same and report.digest == shard.digest and (keep_skipped or not report.skipped):
+                kept[shard.name] = report
+        for file in [*self.shards.iterdir(), *self._reports.iterdir()]:
+            if file.name not in kept:
+                file.unlink()
+        return kept
+
+    def make(
+        self,
+        shards: list[Shard],
+        records: RecordSet,
+        scale: int,
+        advance: Callable[[Examples], None],
+        workers: int | None = None,
+    ) -> Iterator[tuple[str, ShardReport]]:
+        """Makes shards one after the other, while threads work ahead on pictures of this one and of the next.
+
+        Threads, because decoding, shrinking and encoding leave Python's lock alone: processes were no faster,
+        and they outlive a parent that is killed.
+
+        Args:
+          shards: those to make.
+          records: the set that they are of.
+          scale: how many times HR is larger than LR.
+          advance: is called after each original.
+          workers: threads; None for all cores that this process may use.
+
+        Yields:
+          The name of each shard and its report, once both are on disk.
+
+        Raises:
+          OSError: a file cannot be written.
+        """
+
+        def work(job: tuple[Shard, Original]) -> Examples:
+            shard, original = job
+            return make_examples(original, shard.grid, scale, records)
+
+        def examples(shard: Shard, report: ShardReport) -> Iterator[bytes]:
+            for result in itertools.islice(results, len(shard.originals)):
+                yield from result.serialized
+                report.add(result)
+                advance(result)
+
+        jobs = ((shard, original) for shard in shards for original in shard.originals)
+        workers = workers or available_cores()
+        with (
+            ThreadPoolExecutor(workers) as pool,
+            # Finished pictures wait for their turn in memory, some twenty megabytes each.
+            contextlib.closing(_map_ahead(pool, work, jobs, 2 * workers)) as results,
+        ):
+            for shard in shards:
+                report = ShardReport(shard.digest)
+                write_shard(self.shards / shard.name, examples(shard, report))
+                report.bytes = (self.shards / shard.name).stat().st_size
+                with atomic_write(self._reports / shard.name) as temporary:
+                    temporary.write_text(json.dumps(dataclasses.asdict(report)))
+                yield shard.name, report
+
+
+def _map_ahead(
+    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], ahead: int
+) -> Generator[R, None, None]:
+    """Results in the order of `items`, of which no more than `ahead` are worked on or waiting."""
+    waiting: deque[Future[R]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) == ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()

@@ -1,0 +1,136 @@
+"""Large files from the web: continued where they were cut off, checked before they appear under their name."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import re
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from tqdm import tqdm
+
+TRIES = 5
+TIMEOUT = 30.0  # seconds without a byte
+PAUSE = 1.0  # seconds before the second try; doubled for each further one
+CHUNK = 1 << 20
+
+
+class DownloadError(Exception):
+    """A file that did not come; says why, in half a sentence."""
+
+
+class ChecksumError(DownloadError):
+    """What came is another file than was expected."""
+
+
+def download(
+    address: str, path: Path, *, name: str, size: int | None = None, checksum: str | None = None
+) -> None:
+    """Brings the file at `address` to `path`, with a progress bar on a terminal.
+
+    Until it is whole and checked it is called `path`.part. A download that is cut off, by the network or by
+    a kill, is taken up there, now or in a later call, if the server can send a part of a file.
+
+    Args:
+      address: an http, https or file URL.
+      path: what it will be called; an existing file is replaced.
+      name: what the bar calls it.
+      size: in bytes; None believes the server.
+      checksum: its sha256 in hexadecimal digits; None takes what comes.
+
+    Raises:
+      ChecksumError: the file is another one; what came is thrown away.
+      DownloadError: it cannot be fetched or written; what came is kept for the next try.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        if size is not None and file_size(part) > size:
+            part.unlink()
+        _bring(address, part, name, size)
+        found = sha256(part) if checksum is not None else None
+        if size not in (None, file_size(part)) or found != checksum:
+            found = found or sha256(part)
+            part.unlink()
+            raise ChecksumError(f"its sha256 is {found}, {checksum} expected")
+        part.replace(path)
+    except (OSError, http.client.HTTPException) as error:
+        raise DownloadError(str(getattr(error, "reason", None) or error)) from None
+
+
+def _bring(address: str, part: Path, name: str, size: int | None) -> None:
+    """Brings `part` to its full size, in several connections if need be."""
+    hidden = not sys.stderr.isatty()
+    with tqdm(
+        total=size, initial=file_size(part), desc=name, unit="B", unit_scale=True, disable=hidden
+    ) as bar:
+        for attempt in range(TRIES):
+            known = size
+            try:
+                if known is None or file_size(part) < known:
+                    known = _continue(address, part, size, bar)
+            except (OSError, http.client.HTTPException) as error:
+                if attempt == TRIES - 1 or _is_final(error):
+                    raise
+            else:
+                if known is None or file_size(part) >= known:
+                    return
+            time.sleep(PAUSE * 2**attempt)
+    raise OSError("the connection was cut again and again")
+
+
+def _continue(address: str, part: Path, size: int | None, bar: tqdm) -> int | None:
+    """Appends what one connection brings; the size of the whole file comes back, None if nobody knows it."""
+    done = file_size(part)
+    headers = {"User-Agent": "esrgan-jax"} | ({"Range": f"bytes={done}-"} if done else {})
+    try:
+        response = urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        error.close()
+        # Asked for what comes after the last byte, a server says that there is nothing, and the size.
+        total = _total(error.headers.get("Content-Range"))
+        if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and total is not None:
+            if total != done:
+                part.unlink()
+            return total
+        raise
+    with response:
+        goes_on = response.status == http.client.PARTIAL_CONTENT
+        length = response.headers.get("Content-Length")
+        whole = int(length) if length is not None and not goes_on else None
+        known = size or whole or _total(response.headers.get("Content-Range"))
+        with part.open("ab" if goes_on else "wb") as target:
+            bar.total, bar.n = known, done if goes_on else 0
+            # One byte more than expected is enough to know that it is another file.
+            while (known is None or target.tell() <= known) and (chunk := response.read(CHUNK)):
+                target.write(chunk)
+                bar.update(len(chunk))
+    return known
+
+
+def _total(content_range: str | None) -> int | None:
+    """The size of the file in "bytes 5-9/10" or "bytes */10"."""
+    match = re.fullmatch(r"bytes .*/(\d+)", content_range or "")
+    return int(match[1]) if match else None
+
+
+def _is_final(error: Exception) -> bool:
+    """Whether another try would bring the same answer."""
+    if isinstance(error, urllib.error.HTTPError):
+        return 400 <= error.code < 500 and error.code not in (408, 429)
+    return False
+
+
+def file_size(path: Path) -> int:
+    """In bytes; 0 if there is no such file."""
+    return path.stat().st_size if path.is_file() else 0
+
+
+def sha256(path: Path) -> str:
+    """The checksum of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

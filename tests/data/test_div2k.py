@@ -1,0 +1,171 @@
+"""DIV2K's zip files: which, fetched from a local server, checked, and what is found in them."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+
+import div2k_zips
+import numpy as np
+import pytest
+from web import serve
+
+from esrgan_jax import download
+from esrgan_jax.data.div2k import ZipFile, fetch, zip_files, zip_originals
+from esrgan_jax.errors import ConfigError, DataError
+
+HR, LR = div2k_zips.FILES["train", "hr"], div2k_zips.FILES["train", "lr"]
+
+
+@pytest.fixture(scope="module")
+def zips(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("zips")
+    div2k_zips.write_zips(folder)
+    return folder
+
+
+@pytest.fixture
+def server(zips, monkeypatch):
+    monkeypatch.setattr(download, "PAUSE", 0.0)
+    monkeypatch.setattr(download, "TRIES", 2)
+    with serve(zips) as server:
+        yield server
+
+
+@pytest.fixture
+def published(zips):
+    """The local LR zip file, as if it were the published one."""
+    content = (zips / LR).read_bytes()
+    return ZipFile(LR, f"http://nowhere.invalid/{LR}", len(content), hashlib.sha256(content).hexdigest())
+
+
+# Which files.
+
+
+def test_the_files_of_each_scale():
+    files = zip_files(4, with_lr=True)
+    assert {kind: file.file for kind, file in files.items()} == {
+        f"{part}_{kind}": file for (part, kind), file in div2k_zips.FILES.items()
+    }
+    assert files["train_hr"].size == 3_530_603_713
+    assert {len(bytes.fromhex(file.checksum)) for file in files.values()} == {32}
+    assert zip_files(8, with_lr=True)["valid_lr"].file == "DIV2K_valid_LR_x8.zip"
+    assert set(zip_files(1, with_lr=False)) == {"train_hr", "valid_hr"}
+    with pytest.raises(ConfigError, match=r"--scale 2, 3, 4, 8, not 1"):
+        zip_files(1, with_lr=True)
+
+
+# Fetching.
+
+
+def test_a_file_is_fetched_once_and_checked_ever_after(server, published, tmp_path, capsys):
+    for _ in range(2):
+        path = fetch(published, tmp_path / "deep", mirror=f"{server.address}/")
+        assert path.read_bytes() == (server.folder / LR).read_bytes()
+    assert server.requests == [(LR, None)]
+    lines = capsys.readouterr().err
+    assert f"download  {server.address}/{LR}, 0 MB" in lines
+    assert f"check     {path}" in lines
+
+
+def test_a_file_that_was_cut_off_is_continued(server, published, tmp_path):
+    server.cut_after = published.size // 4
+    with pytest.raises(DataError, match=f"{LR} cannot be downloaded .*cut again and again"):
+        fetch(published, tmp_path, mirror=server.address)
+    assert [file.name for file in tmp_path.iterdir()] == [f"{LR}.part"]
+    server.cut_after = None
+    fetch(published, tmp_path, mirror=server.address)
+    assert server.requests[-1] == (LR, f"bytes={published.size // 4 * 2}-")
+    assert (tmp_path / LR).read_bytes() == (server.folder / LR).read_bytes()
+
+
+def test_another_file_is_refused_unless_it_is_wanted(server, published, tmp_path):
+    other = ZipFile(LR, published.address, published.size, "0" * 64)
+    with pytest.raises(DataError) as caught:
+        fetch(other, tmp_path, mirror=server.address)
+    assert f"{server.address}/{LR} is not the {LR} that is published" in str(caught.value)
+    assert published.checksum in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+    path = fetch(other, tmp_path, mirror=server.address, any_checksum=True)
+    with pytest.raises(DataError, match=f"{path} is not the {LR} that is published: remove it"):
+        fetch(other, tmp_path, mirror=server.address)
+    assert fetch(other, tmp_path, any_checksum=True) == path
+
+
+def test_a_server_without_the_file_and_an_address_that_is_none(server, published, tmp_path):
+    with pytest.raises(DataError) as caught:
+        fetch(published, tmp_path, mirror=f"{server.address}/elsewhere")
+    assert "Not Found" in str(caught.value)
+    assert f"fetch {LR} by other means and put it into {tmp_path}" in str(caught.value)
+    with pytest.raises(ConfigError, match="--mirror here is not an address"):
+        fetch(published, tmp_path, mirror="here")
+
+
+# What is in them.
+
+
+def test_pictures_by_their_numbers(zips):
+    originals = zip_originals(zips / HR, zips / LR, 4)
+    assert [original.hr.name for original in originals] == [
+        f"{zips / HR}/DIV2K_train_HR/{number}.png" for number in div2k_zips.PICTURES["train"]
+    ]
+    for original, number in zip(originals, div2k_zips.PICTURES["train"], strict=True):
+        hr, lr = original.read(4)
+        np.testing.assert_array_equal(hr.image, div2k_zips.hr("train", number))
+        np.testing.assert_array_equal(lr.image, div2k_zips.lr("train", number))
+        assert hr.data == div2k_zips.png(hr.image)
+    assert zip_originals(zips / HR, None, 4)[0].read(4)[1] is None
+
+
+def test_folders_do_not_matter_and_other_files_neither(tmp_path):
+    with zipfile.ZipFile(tmp_path / "hr.zip", "w") as archive:
+        archive.writestr("0002.png", div2k_zips.png(div2k_zips.hr("train", "0002")))
+        archive.writestr("__MACOSX/._0002.png", b"")
+        archive.writestr("a/b/0001.png", div2k_zips.png(div2k_zips.hr("train", "0001")))
+        archive.writestr("a/00011.png", b"")
+    names = [original.hr.member.filename for original in zip_originals(tmp_path / "hr.zip", None, 4)]
+    assert names == ["a/b/0001.png", "0002.png"]
+
+
+def test_an_lr_picture_that_is_not_there(zips, tmp_path):
+    with zipfile.ZipFile(tmp_path / "lr.zip", "w") as archive:
+        archive.writestr("X4/0002x4.png", div2k_zips.png(div2k_zips.lr("train", "0002")))
+    first, second, *_ = zip_originals(zips / HR, tmp_path / "lr.zip", 4)
+    second.read(4)
+    with pytest.raises(DataError, match=r"0001\.png has no LR image 0001x4\.png in .*lr\.zip"):
+        first.read(4)
+
+
+def test_another_kind_of_zip_file(zips):
+    with pytest.raises(DataError, match=f"{LR} holds no picture named like 0001.png"):
+        zip_originals(zips / LR, None, 4)
+    with pytest.raises(DataError, match=r"no picture named like 0001x2\.png: .* for --scale 2"):
+        zip_originals(zips / HR, zips / LR, 2)
+
+
+def test_a_truncated_zip_file(zips, tmp_path):
+    content = (zips / HR).read_bytes()
+    (tmp_path / HR).write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match=f"{tmp_path / HR} is incomplete or no zip file"):
+        zip_originals(tmp_path / HR, None, 4)
+    with pytest.raises(DataError, match="cannot be opened"):
+        zip_originals(tmp_path / "none.zip", None, 4)
+
+
+def test_a_damaged_picture_in_a_zip_file(zips, tmp_path):
+    content = bytearray((zips / HR).read_bytes())
+    content[5000] ^= 255  # in the first picture; zip files have a checksum of each
+    (tmp_path / HR).write_bytes(content)
+    first, second, *_ = zip_originals(tmp_path / HR, None, 4)
+    with pytest.raises(DataError, match=rf"{tmp_path / HR}/DIV2K_train_HR/0001\.png is damaged \(Bad CRC"):
+        first.read(4)
+    second.read(4)
+
+
+def test_a_picture_that_was_damaged_before_it_was_packed(tmp_path):
+    image = div2k_zips.png(div2k_zips.hr("train", "0001"))
+    with zipfile.ZipFile(tmp_path / HR, "w") as archive:
+        archive.writestr("DIV2K_train_HR/0001.png", image[: len(image) // 2])
+    with pytest.raises(DataError) as caught:
+        zip_originals(tmp_path / HR, None, 4)[0].read(4)
+    assert str(caught.value).startswith(f"{tmp_path / HR}/DIV2K_train_HR/0001.png is incomplete or damaged")
