@@ -10,7 +10,7 @@ import numpy as np
 
 from esrgan_jax.data.pairs import Pair
 from esrgan_jax.data.sources import Source
-from esrgan_jax.errors import DataError
+from esrgan_jax.errors import DataError, InferenceError
 from esrgan_jax.imaging.color import to_uint8
 from esrgan_jax.imaging.resize import imresize
 from esrgan_jax.metrics import psnr, ssim
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
 
 SCORES = ("psnr_y", "psnr_rgb", "ssim_y", "ssim_rgb")
+
+Upscale = Callable[[np.ndarray], "UInt8[np.ndarray, 'h w 3'] | Float[np.ndarray, 'h w 3']"]
+"""uint8 RGB [h, w, 3] to the enlarged picture: uint8, or floats around [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -32,37 +35,69 @@ class Result:
 
 
 def evaluate(
-    upscale: Callable[[UInt8[np.ndarray, "h w 3"]], Float[np.ndarray, "h2 w2 3"]], source: Source, scale: int
+    upscale: Upscale, source: Source, scale: int, *, crop_border: int | None = None
 ) -> Iterator[Result]:
-    """Upscales every LR picture of `source` and compares with its HR.
+    """Upscales every LR picture of `source` and compares with its HR, see `protocol`.
 
-    Protocol: clamped to [0, 1], rounded to 8 bit, `scale` pixels cut from each side; on Y (BT.601, 16 to 235)
-    and on RGB.
+    Args:
+      upscale: the model; floats are clamped to [0, 1] and rounded to 8 bits.
+      source: the pairs.
+      scale: what `upscale` enlarges by.
+      crop_border: pixels cut from each side; None: as many as the scale.
+
+    Raises:
+      DataError: an image is unreadable or too small; names it.
+      InferenceError: the model cannot enlarge an image; names it.
     """
     for index in range(len(source)):
         pair, name = source[index], source.name(index)
-        sr = to_uint8(upscale(pair["lr"]))
-        yield Result(name, pair, sr, _scores(name, sr, pair["hr"], scale))
+        try:
+            sr = upscale(pair["lr"])
+        except InferenceError as error:
+            raise InferenceError(f"{name} cannot be enlarged: {error}") from error
+        if sr.dtype != np.uint8:
+            sr = to_uint8(sr)
+        border = scale if crop_border is None else crop_border
+        yield Result(name, pair, sr, score(name, sr, pair["hr"], border))
 
 
 def evaluate_bicubic(source: Source, scale: int) -> dict[str, float]:
     """The mean scores of MATLAB's bicubic enlargement."""
-    return mean_scores(
-        [result.scores for result in evaluate(lambda lr: imresize(lr, scale) / 255, source, scale)]
-    )
+    return mean_scores([result.scores for result in evaluate(lambda lr: imresize(lr, scale), source, scale)])
 
 
 def mean_scores(scores: list[dict[str, float]]) -> dict[str, float]:
-    """The mean of every score over the images."""
+    """The mean of every score over the images; infinite where one image is met exactly."""
     return {name: float(np.mean([one[name] for one in scores])) for name in SCORES}
 
 
-def _scores(name: str, sr: np.ndarray, hr: np.ndarray, scale: int) -> dict[str, float]:
+def score(
+    name: str, sr: UInt8[np.ndarray, "h w 3"], hr: UInt8[np.ndarray, "h w 3"], crop_border: int
+) -> dict[str, float]:
+    """The four scores of one picture; PSNR in dB, `inf` for equal pictures.
+
+    Raises:
+      DataError: the sizes differ, or the pictures are too small for this `crop_border`; says `name`.
+    """
     try:
         return {
-            f"{metric.__name__}_{channels}": metric(sr, hr, crop_border=scale, y_channel=channels == "y")
+            f"{metric.__name__}_{channels}": metric(
+                sr, hr, crop_border=crop_border, y_channel=channels == "y"
+            )
             for metric in (psnr, ssim)
             for channels in ("y", "rgb")
         }
     except ValueError as error:
         raise DataError(f"{name} cannot be scored: {error}") from error
+
+
+def protocol(crop_border: int) -> str:
+    """What the scores mean, in words; one sentence each for the pictures, Y, PSNR and SSIM."""
+    return (
+        f"Pictures are clamped to [0, 1], rounded to 8 bits, and {crop_border} pixels are cut from each side. "
+        "Y is the luma of BT.601 (16 to 235, not rounded). "
+        "PSNR is 10 log10(255^2 / MSE) in float64, with one MSE over R, G and B for RGB. "
+        "SSIM has an 11x11 Gaussian window of sigma 1.5, inside the picture only, and is the mean of R, G and B "
+        "for RGB. "
+        "The mean over images is that of their scores."
+    )

@@ -1,0 +1,185 @@
+"""Score a model on images: PSNR and SSIM on Y and RGB, with bicubic beside it.
+
+The papers' protocol, which is printed: 8 bits, as many pixels cut from each side as the scale, Y of BT.601.
+Without LR images, they are made from HR by MATLAB's bicubic. Test sets are recognised by their folders:
+Set5/GTmod12 and Set5/LRbicx4 (BasicSR), Set5/HR and Set5/LR_bicubic/X4 (EDSR), Set5/image_SRF_4 (Huang),
+DIV2K/DIV2K_valid_HR, Set5/Set5_HR.
+
+  esrgan-jax evaluate --model RRDB_PSNR_x4 --hr Set5
+  esrgan-jax evaluate --model runs/x4 --hr photos --html report.html
+  esrgan-jax evaluate --model net_g.pth --hr HR --lr LR --json | jq .mean.model.psnr_y
+  esrgan-jax evaluate --model bicubic --hr Set5 --scale 4
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from esrgan_jax.data.benchmarks import Images
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument(
+        "--model",
+        required=True,
+        metavar="M",
+        help="a weight file, a run folder, a name of the zoo, or bicubic for MATLAB's bicubic alone",
+    )
+    parser.add_argument(
+        "--hr",
+        required=True,
+        metavar="DIR",
+        help="the HR images: a folder, a test set, tfds:NAME, or sample for the embedded photo",
+    )
+    parser.add_argument(
+        "--lr", metavar="DIR", help="their LR images (default: those of the test set, else made)"
+    )
+    parser.add_argument(
+        "--lr-template",
+        metavar="T",
+        help="name of the LR image, as {name}_LRBI_x4 (default: {name} or {name}x4)",
+    )
+    parser.add_argument(
+        "--scale", type=int, choices=(1, 2, 3, 4, 8), help="default: the model's own; bicubic: 4"
+    )
+    parser.add_argument(
+        "--crop-border",
+        type=int,
+        metavar="N",
+        help="pixels cut from each side before scoring (default: the scale)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument("--html", metavar="FILE", type=Path, help="also write one page with pictures")
+    parser.add_argument("--save", metavar="DIR", type=Path, help="also write the enlarged pictures, as PNG")
+    parser.add_argument(
+        "--key", help="params or params_ema of the model (default: the average where there is one)"
+    )
+    parser.add_argument(
+        "--dtype", choices=("float32", "bfloat16"), default="float32", help="computed in (default: float32)"
+    )
+    parser.add_argument(
+        "--tile", type=int, metavar="N", help="side of a tile in pixels of LR (default: by memory)"
+    )
+    parser.add_argument(
+        "--overlap", type=_overlap, metavar="N", help="pixels of LR that tiles share, or exact (see upscale)"
+    )
+    parser.add_argument("--data-dir", metavar="DIR", help="where TFDS keeps its sets, for tfds:NAME")
+
+
+def _overlap(text: str) -> int | str:
+    return text if text == "exact" else int(text)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command."""
+    import json
+    import sys
+    import textwrap
+
+    from tqdm import tqdm
+
+    from esrgan_jax.data.benchmarks import open_images
+    from esrgan_jax.errors import ConfigError
+    from esrgan_jax.evaluation import evaluate, score
+    from esrgan_jax.imaging import imresize, write_png
+    from esrgan_jax.report import Report, Row
+    from esrgan_jax.report_page import ReportPage
+
+    if args.crop_border is not None and args.crop_border < 0:
+        raise ConfigError(f"--crop-border (={args.crop_border}) must be 0 or more.")
+    upscale, model, scale = _model(args)
+    images = open_images(args.hr, args.lr, scale=scale, lr_template=args.lr_template, data_dir=args.data_dir)
+    border = scale if args.crop_border is None else args.crop_border
+    report = Report(model, images.hr, images.lr, scale, border, images.names, images.published)
+    files = _files_to_save(args.save, images) if args.save else []
+    page = ReportPage() if args.html else None
+    for path in [*files[:1], *([args.html] if args.html else [])]:
+        _check_writable(path)
+    if not args.json:
+        for topic, text in report.head():
+            print(textwrap.fill(text, 110, initial_indent=f"{topic:<9} ", subsequent_indent=" " * 10))
+        print("", *report.table_head(), sep="\n", flush=True)
+    results = evaluate(upscale, images.source, scale, crop_border=border)
+    # The bar stays off where stderr is no terminal.
+    bar = tqdm(results, total=len(images.names), desc="evaluate", unit="image", disable=None)
+    for index, result in enumerate(bar):
+        bicubic = imresize(result.pair["lr"], scale)
+        row = Row(images.names[index], result.scores, score(result.name, bicubic, result.pair["hr"], border))
+        report.rows.append(row)
+        if files:
+            write_png(files[index], result.sr)
+        if page:
+            page.add(row, result, bicubic, report.methods)
+        if not args.json:
+            bar.write(report.table_row(row), file=sys.stdout)
+            sys.stdout.flush()
+    if page:
+        page.write(args.html, report)
+    if args.json:
+        print(json.dumps(report.to_json(), indent=2, allow_nan=False))
+    else:
+        print(report.table_row(report.mean()))
+        if report.remark():
+            print(f"\n{report.remark()}")
+    return 0
+
+
+def _model(args: argparse.Namespace) -> tuple[Callable[[Any], Any], str, int]:
+    """The function from uint8 to uint8, the model in words, and its scale."""
+    from esrgan_jax.errors import ConfigError
+    from esrgan_jax.imaging import imresize
+
+    if args.model == "bicubic":
+        scale = args.scale or 4
+        return (lambda lr: imresize(lr, scale)), "bicubic", scale
+
+    from esrgan_jax.inference import Upscaler
+    from esrgan_jax.weights.load import load_model
+
+    module, variables = load_model(args.model, key=args.key, scale=args.scale)
+    if args.scale not in (None, module.scale):
+        raise ConfigError(f"--scale (={args.scale}) is not that of {args.model}, which is {module.scale}.")
+    upscaler = Upscaler(module, variables["params"], dtype=args.dtype, tile=args.tile, overlap=args.overlap)
+    key = f", {args.key}" if args.key else ""
+    words = f"{args.model} ({type(module).__name__} x{module.scale}{key}), computed in {args.dtype}"
+    return upscaler, words, module.scale
+
+
+def _files_to_save(folder: Path, images: "Images") -> list[Path]:
+    """Where to write the picture of each image."""
+    from esrgan_jax.errors import ConfigError
+    from esrgan_jax.imaging import IMAGE_SUFFIXES
+
+    for taken in images.folders:
+        if folder.resolve().is_relative_to(taken.resolve()):
+            raise ConfigError(
+                f"--save (={folder}) lies in {taken}, whose images it could replace: choose another."
+            )
+    files: dict[Path, str] = {}
+    for name in images.names:
+        path = Path(name.replace(":", "_"))
+        stem = path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name
+        file = folder / path.parent / f"{stem}.png"
+        if file in files:
+            raise ConfigError(f"{files[file]} and {name} would both be saved as {file}: rename one of them.")
+        files[file] = name
+    return list(files)
+
+
+def _check_writable(path: Path) -> None:
+    """Finds out now, and not after hours, that a file cannot be written."""
+    import tempfile
+
+    from esrgan_jax.errors import ConfigError
+
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(0, "it is a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written ({error.strerror}): choose another place.") from error

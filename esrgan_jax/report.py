@@ -1,0 +1,135 @@
+"""What an evaluation found: the lines of a table, or a JSON object."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from esrgan_jax.evaluation import SCORES, mean_scores, protocol
+
+Scores = dict[str, float]
+
+TITLES = {"psnr_y": "PSNR Y [dB]", "psnr_rgb": "PSNR RGB [dB]", "ssim_y": "SSIM Y", "ssim_rgb": "SSIM RGB"}
+
+DIGITS = {"psnr_y": 2, "psnr_rgb": 2, "ssim_y": 4, "ssim_rgb": 4}
+"""As many as papers print."""
+
+_LONGEST_NAME = 40
+
+
+class Row(NamedTuple):
+    """One image: what to call it, and its scores."""
+
+    name: str
+    model: Scores
+    bicubic: Scores
+
+
+@dataclass
+class Report:
+    """The scores of a set of images, and what they belong to.
+
+    Attributes:
+      model: the weights, in words; "bicubic" where nothing else was evaluated.
+      images: which images, in words.
+      lr: where LR comes from, in words.
+      scale: the factor.
+      crop_border: pixels cut from each side before scoring.
+      names: what to call the images.
+      published: PSNR in dB and SSIM on Y that papers have for bicubic on these images, where known.
+      rows: the scores of the images so far.
+    """
+
+    model: str
+    images: str
+    lr: str
+    scale: int
+    crop_border: int
+    names: list[str]
+    published: tuple[float, float] | None = None
+    rows: list[Row] = field(default_factory=list)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The columns under each score."""
+        return ("bicubic",) if self.model == "bicubic" else ("bicubic", "model")
+
+    def mean(self) -> Row:
+        """The row of means."""
+        return Row(
+            "mean",
+            mean_scores([row.model for row in self.rows]),
+            mean_scores([row.bicubic for row in self.rows]),
+        )
+
+    def head(self) -> list[tuple[str, str]]:
+        """What was measured: (topic, words)."""
+        return [
+            ("model", self.model),
+            ("images", self.images),
+            ("LR", self.lr),
+            ("scale", str(self.scale)),
+            ("protocol", protocol(self.crop_border)),
+        ]
+
+    def remark(self) -> str:
+        """What papers have for bicubic on these images, where that is known; else nothing."""
+        if self.published is None:
+            return ""
+        psnr, ssim = self.published
+        return f"Bicubic on Y in ESRGAN's paper: {psnr:.2f} dB, {ssim:.4f}."
+
+    def table_head(self) -> list[str]:
+        """The two lines above the rows."""
+        width = self._name_width()
+        titles = (TITLES[name].rjust((self._width(name) + 2) * len(self.methods)) for name in SCORES)
+        methods = (method.rjust(self._width(name) + 2) for name in SCORES for method in self.methods)
+        return [" " * width + "".join(titles), "image".ljust(width) + "".join(methods)]
+
+    def table_row(self, row: Row) -> str:
+        """One line; a long name loses its beginning."""
+        width = self._name_width()
+        name = row.name if len(row.name) <= width else "..." + row.name[3 - width :]
+        cells = (
+            cell(getattr(row, method), score).rjust(self._width(score) + 2)
+            for score in SCORES
+            for method in self.methods
+        )
+        return name.ljust(width) + "".join(cells)
+
+    def _name_width(self) -> int:
+        return min(max(map(len, [*self.names, "image"])), _LONGEST_NAME)
+
+    def _width(self, name: str) -> int:
+        # Two columns share the title of their score.
+        return max(len("bicubic"), -(-len(TITLES[name]) // len(self.methods)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as a JSON object; null is the infinite PSNR of equal pictures."""
+        head: dict[str, Any] = {
+            "protocol": protocol(self.crop_border),
+            "scale": self.scale,
+            "crop_border": self.crop_border,
+            "model": self.model,
+            "source": self.images,
+            "lr": self.lr,
+        }
+        images = [
+            {"name": row.name, "model": _finite(row.model), "bicubic": _finite(row.bicubic)}
+            for row in self.rows
+        ]
+        mean = self.mean()
+        return head | {
+            "images": images,
+            "mean": {"model": _finite(mean.model), "bicubic": _finite(mean.bicubic)},
+        }
+
+
+def cell(scores: Scores, name: str) -> str:
+    """One score as it is printed."""
+    return f"{scores[name]:.{DIGITS[name]}f}"
+
+
+def _finite(scores: Scores) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in scores.items()}
