@@ -19,3 +19,17 @@ class DataError(UserError):
 
 class WeightFileError(UserError):
     """A file of network weights that cannot be used."""
+
+
+class InferenceError(UserError):
+    """A picture that a network cannot enlarge: numbers that are not finite, or too little memory."""
+
+
+class DivergedError(UserError):
+    """Training whose losses or gradients are no longer finite numbers."""
+
+    exit_code = 3
+
+
+class CheckpointError(UserError):
+    """A checkpoint that cannot be used, or not be written."""

@@ -17,7 +17,7 @@ from flax.linen.dtypes import promote_dtype
 from jax import lax
 
 if TYPE_CHECKING:
-    from jaxtyping import Array, Float
+    from jaxtyping import Array, Bool, Float
 
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 MOMENTUM = 0.1  # torch's meaning: the share of the new batch
@@ -45,6 +45,11 @@ def computed_in(x: Float[Array, "..."], dtype: Any) -> Float[Array, "..."]:
 def leaky_relu(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """LeakyReLU with ESRGAN's slope of 0.2."""
     return jnp.where(x > 0, x, 0.2 * x)
+
+
+def masked(x: Float[Array, "n h w c"], mask: Bool[Array, "n h w 1"] | None) -> Float[Array, "n h w c"]:
+    """Zero where `mask` is False; None leaves `x` as it is."""
+    return x if mask is None else jnp.where(mask, x, 0)
 
 
 def upsample_nearest(x: Float[Array, "n h w c"]) -> Float[Array, "n 2*h 2*w c"]:

@@ -14,12 +14,13 @@ from esrgan_jax.models.layers import (
     computed_in,
     default_weight_init,
     leaky_relu,
+    masked,
     pixel_unshuffle,
     upsample_nearest,
 )
 
 if TYPE_CHECKING:
-    from jaxtyping import Array, Float
+    from jaxtyping import Array, Bool, Float
 
 # BasicSR: kaiming normal x 0.1, that is std = 0.1 * sqrt(2 / fan_in), and no bias.
 dense_weight_init = nn.initializers.variance_scaling(0.1**2 * 2, "fan_in", "normal")
@@ -64,8 +65,10 @@ class ResidualDenseBlock(nn.Module):
     with_conv1x1: bool = False
 
     @nn.compact
-    def __call__(self, x: Float[Array, "n h w f"]) -> Float[Array, "n h w f"]:
-        """Keeps the shape."""
+    def __call__(
+        self, x: Float[Array, "n h w f"], mask: Bool[Array, "n h w 1"] | None = None
+    ) -> Float[Array, "n h w f"]:
+        """Keeps the shape; where `mask` is False, zeros come out if zeros went in."""
         features = computed_in(x, self.dtype)
         for k in range(1, 5):
             grown = leaky_relu(self._conv(k, self.num_grow_ch)(features))
@@ -74,8 +77,8 @@ class ResidualDenseBlock(nn.Module):
                 grown = second = grown + conv1x1(x)
             elif self.with_conv1x1 and k == 4:
                 grown = grown + second
-            features = jnp.concatenate([features, grown], axis=-1)
-        return self._conv(5, self.num_feat)(features) * 0.2 + x
+            features = jnp.concatenate([features, masked(grown, mask)], axis=-1)
+        return masked(self._conv(5, self.num_feat)(features) * 0.2 + x, mask)
 
     def _conv(self, k, features):
         return Conv(
@@ -98,8 +101,10 @@ class RRDB(nn.Module):
     with_conv1x1: bool = False
 
     @nn.compact
-    def __call__(self, x: Float[Array, "n h w f"]) -> Float[Array, "n h w f"]:
-        """Keeps the shape."""
+    def __call__(
+        self, x: Float[Array, "n h w f"], mask: Bool[Array, "n h w 1"] | None = None
+    ) -> Float[Array, "n h w f"]:
+        """Keeps the shape; where `mask` is False, zeros come out if zeros went in."""
         y = x
         for j in range(1, 4):
             y = ResidualDenseBlock(
@@ -109,7 +114,7 @@ class RRDB(nn.Module):
                 self.param_dtype,
                 self.with_conv1x1,
                 name=f"rdb{j}",
-            )(y)
+            )(y, mask)
         return y * 0.2 + x
 
 
@@ -150,14 +155,44 @@ class RRDBNet(nn.Module):
         """The factor of the pixel unshuffle in front; height and width must be multiples of it."""
         return UNSHUFFLE[self.scale] if self.num_upsample == 2 else 1
 
-    @nn.compact
-    def __call__(self, x: Float[Array, "n h w in"]) -> Float[Array, "n scale*h scale*w out"]:
+    @property
+    def receptive_radius(self) -> int:
+        """How far the network sees, in pixels of its trunk (`unshuffle` pixels of the input each)."""
+        # 15 convolutions a block, conv_first and conv_body; those behind the trunk see at most 2 more.
+        return 15 * self.num_block + 4
+
+    def setup(self):
+        """Names the layers as the official trainer does."""
+        self.conv_first = self._conv(self.num_feat)
+        block = nn.remat(RRDB, prevent_cse=False) if self.remat else RRDB
+        self.body = block(self.num_feat, self.num_grow_ch, self.dtype, self.param_dtype, self.conv1x1)
+        self.conv_body = self._conv(self.num_feat)
+        for i in range(1, self.num_upsample + 1):
+            setattr(self, f"conv_up{i}", self._conv(self.num_feat))
+        self.conv_hr = self._conv(self.num_feat)
+        self.conv_last = self._conv(self.num_out_ch, at_least_float32(self.dtype))
+
+    def __call__(
+        self, x: Float[Array, "n h w in"], mask: Bool[Array, "n h/u w/u 1"] | None = None
+    ) -> Float[Array, "n scale*h scale*w out"]:
         """Enlarges a batch of pictures.
+
+        Args:
+          x: height and width are multiples of u = `unshuffle`.
+          mask: True inside the picture, in pixels of the trunk, where the array is larger than the picture. Then
+            everything outside is zero in front of every convolution, as if the picture ended there: inside, the
+            result is that of the picture alone. Outside it has no meaning.
 
         Raises:
           ValueError: a scale that does not go with `num_upsample` (the usual 2: 4, 2 or 1); another number of
             channels than `num_in_ch`; a size that is no multiple of the unshuffle factor.
         """
+        return self.reconstruct(self.extract(x, mask), mask)
+
+    def extract(
+        self, x: Float[Array, "n h w in"], mask: Bool[Array, "n h/u w/u 1"] | None = None
+    ) -> Float[Array, "n h/u w/u f"]:
+        """The first part of the network: features of the size at which its trunk works. See `__call__`."""
         scales = SCALES.get(self.num_upsample)
         if scales is None:
             raise ValueError(f"`num_upsample` (={self.num_upsample}) must be 0, 1, 2 or 3.")
@@ -167,30 +202,35 @@ class RRDBNet(nn.Module):
             raise ValueError(
                 f"the input has {x.shape[-1]} channels, `num_in_ch` (={self.num_in_ch}) expected."
             )
-        x = pixel_unshuffle(x, self.unshuffle)
+        x = masked(pixel_unshuffle(x, self.unshuffle), mask)
         # The sums of the trunk stay in float32: 69 small additions in bfloat16 would round most of them away.
-        x = computed_in(self._conv("conv_first", self.num_feat)(x), at_least_float32(self.dtype))
-        x = computed_in(x + self._conv("conv_body", self.num_feat)(self._trunk(x)), self.dtype)
+        x = masked(computed_in(self.conv_first(x), at_least_float32(self.dtype)), mask)
+        return masked(computed_in(x + self.conv_body(self._trunk(x, mask)), self.dtype), mask)
+
+    def reconstruct(
+        self, x: Float[Array, "n h/u w/u f"], mask: Bool[Array, "n h/u w/u 1"] | None = None
+    ) -> Float[Array, "n scale*h scale*w out"]:
+        """The rest of the network: it enlarges features and sees 2 pixels of the trunk far. See `__call__`."""
         for i in range(1, self.num_upsample + 1):
-            x = leaky_relu(self._conv(f"conv_up{i}", self.num_feat)(self._enlarge(x)))
-        x = leaky_relu(self._conv("conv_hr", self.num_feat)(x))
-        return self._conv("conv_last", self.num_out_ch, at_least_float32(self.dtype))(x)
+            mask = None if mask is None else self._enlarge(mask)
+            x = masked(leaky_relu(getattr(self, f"conv_up{i}")(self._enlarge(x))), mask)
+        x = masked(leaky_relu(self.conv_hr(x)), mask)
+        return self.conv_last(x)
 
     def _enlarge(self, x):
         return x.repeat(3, axis=1).repeat(3, axis=2) if self.scale == 3 else upsample_nearest(x)
 
-    def _trunk(self, x):
-        block = nn.remat(RRDB, prevent_cse=False) if self.remat else RRDB
+    def _trunk(self, x, mask):
         scan = nn.scan(
-            lambda block, x, _: (block(x), None),
+            lambda block, x, mask: (block(x, mask), None),
             variable_axes={"params": 0},
             split_rngs={"params": True},
+            in_axes=nn.broadcast,
             length=self.num_block,
         )
-        body = block(self.num_feat, self.num_grow_ch, self.dtype, self.param_dtype, self.conv1x1, name="body")
-        return scan(body, x, None)[0]
+        return scan(self.body, x, mask)[0]
 
-    def _conv(self, name, features, dtype=None):
+    def _conv(self, features, dtype=None):
         small = {"weight_init": dense_weight_init, "bias_init": nn.initializers.zeros}
         init = small if self.initialization == "mmagic" else {}
-        return Conv(features, dtype=dtype or self.dtype, param_dtype=self.param_dtype, name=name, **init)
+        return Conv(features, dtype=dtype or self.dtype, param_dtype=self.param_dtype, **init)

@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from esrgan_jax.errors import ConfigError, WeightFileError
+from esrgan_jax.errors import CheckpointError, ConfigError, WeightFileError
 from esrgan_jax.models import RRDBNet, VGGFeatureExtractor, VGGStyleDiscriminator
 from esrgan_jax.weights import containers, wrappers
 from esrgan_jax.weights.convert import from_state_dict, to_state_dict
@@ -114,7 +114,7 @@ def _open_run_folder(path: Path) -> Source:
     try:
         config = checkpoint.read_config(path) or {}
         params, ema = checkpoint.load_generator(path)
-    except ConfigError as error:
+    except (CheckpointError, ConfigError) as error:
         raise WeightFileError(str(error)) from None
     found = [
         wrappers.Found(role, role, to_state_dict({"params": tree}))

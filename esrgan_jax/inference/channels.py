@@ -1,0 +1,73 @@
+"""What a network takes of a picture, and a picture of what it gives: dtypes, grey, alpha."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Float32, Num
+
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of R, G, B: ITU-R BT.601
+
+
+def check_image(image: Num[np.ndarray, "h w *c"]) -> None:
+    """Refuses what is no picture.
+
+    Raises:
+      ValueError: another shape than [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], nothing in it, another dtype than
+        uint8, uint16 and floats, or floats that are not finite.
+    """
+    if not isinstance(image, np.ndarray):
+        raise ValueError(f"`image` is a {type(image).__name__}; a numpy array is needed.")
+    if image.dtype not in (np.uint8, np.uint16) and image.dtype.kind != "f":
+        raise ValueError(f"`image` has dtype {image.dtype}; uint8, uint16 or a floating dtype is needed.")
+    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
+        raise ValueError(
+            f"`image` has shape {image.shape}; [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] is needed."
+        )
+    if not image.size:
+        raise ValueError(f"`image` has shape {image.shape}: it is empty.")
+    if image.dtype.kind == "f" and not np.isfinite(image).all():
+        raise ValueError("`image` holds values that are not finite (NaN or infinity).")
+
+
+def groups(channels: int, taken: int) -> list[slice]:
+    """Which channels of a picture go through the network together: colour, grey, and alpha by itself.
+
+    Args:
+      channels: of the picture, 1, 3 or 4.
+      taken: by the network, 1 or 3.
+    """
+    if taken == 1:
+        return [slice(i, i + 1) for i in range(channels)]
+    return [slice(0, 1)] if channels == 1 else [slice(0, 3), slice(3, 4)][: channels - 2]
+
+
+def to_network(pixels: Num[np.ndarray, "h w c"], taken: int) -> Float32[np.ndarray, "h w taken"]:
+    """Pixels as the network takes them: float32, integers in [0, 1]; a grey channel is repeated."""
+    x = pixels.astype(np.float32) / np.float32(white(pixels.dtype))
+    return np.broadcast_to(x, (*x.shape[:2], taken))
+
+
+def from_network(sr: Float32[np.ndarray, "h w taken"], channels: int) -> Float32[np.ndarray, "h w channels"]:
+    """What the network made of a group of `channels`: of grey that became coloured, the luma."""
+    return sr if sr.shape[-1] == channels else (sr @ LUMA)[..., None]
+
+
+def to_dtype(sr: Float32[np.ndarray, "*shape"], dtype: np.dtype) -> Num[np.ndarray, "*shape"]:
+    """Floats around [0, 1] as `dtype`: integers clipped and rounded (halves to even), floats as they are.
+
+    Overwrites `sr`: strips of large pictures are large themselves.
+    """
+    if dtype.kind == "f":
+        return sr.astype(dtype, copy=False)
+    np.clip(sr, 0, 1, out=sr)
+    sr *= white(dtype)
+    return np.rint(sr, out=sr).astype(dtype)
+
+
+def white(dtype: np.dtype) -> Float[np.ndarray, ""] | int:
+    """The value of white: 255, 65535, or 1 for floats."""
+    return 1 if dtype.kind == "f" else int(np.iinfo(dtype).max)

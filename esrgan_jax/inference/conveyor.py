@@ -1,0 +1,253 @@
+"""Read the next picture, upscale one, write the last one: all at the same time, in bounded memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from esrgan_jax.errors import DataError, InferenceError, UserError
+from esrgan_jax.imaging.decode import read_picture
+from esrgan_jax.imaging.encode import STREAMED, check_size, fit, format_of, write_picture, write_rows
+from esrgan_jax.imaging.picture import Picture
+from esrgan_jax.inference.jobs import Job
+from esrgan_jax.inference.pictures import PictureUpscaler
+
+_PIECE = 256  # rows that are written before somebody looks whether to stop
+_POLL = 0.1  # seconds after which who waits looks whether to stop
+
+
+@dataclasses.dataclass(frozen=True)
+class Tiles:
+    """So many tiles of a picture are done, of so many."""
+
+    job: Job
+    done: int
+    total: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Done:
+    """A picture has been written; sizes are (height, width)."""
+
+    job: Job
+    before: tuple[int, int]
+    after: tuple[int, int]
+    notes: tuple[str, ...]
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Failed:
+    """A picture could not be read or upscaled."""
+
+    job: Job
+    error: UserError
+
+
+Event = Tiles | Done | Failed
+
+
+class _Stopped(Exception):  # noqa: N818 (no error: the way out of a thread that nobody needs any more)
+    pass
+
+
+class _End:
+    """Comes last through a channel, with the error that ended it."""
+
+    def __init__(self, error: BaseException | None = None):
+        self.error = error
+
+
+class _Channel:
+    """A bounded queue between two threads, which both leave with _Stopped once `stop` is set."""
+
+    def __init__(self, stop: threading.Event, size: int):
+        self._stop = stop
+        self._queue: queue.Queue[Any] = queue.Queue(size)
+
+    def put(self, item: Any) -> None:
+        while not self._stop.is_set():
+            try:
+                return self._queue.put(item, timeout=_POLL)
+            except queue.Full:
+                pass
+        raise _Stopped
+
+    def __iter__(self) -> Iterator[Any]:
+        while not self._stop.is_set():
+            try:
+                item = self._queue.get(timeout=_POLL)
+            except queue.Empty:
+                continue
+            if isinstance(item, _End):
+                if item.error is not None:
+                    raise item.error
+                return
+            yield item
+            del item  # or this frame keeps it while it waits for the next
+        raise _Stopped
+
+
+class Conveyor:
+    """Upscales pictures from file to file in three threads, and tells what happens.
+
+    At most five pictures are in memory: one being read and one waiting, one being upscaled, one waiting to be
+    written and one being written. With `stream` the enlarged ones are there in strips only.
+
+    Args:
+      upscaler: what enlarges.
+      quality: of JPEG and WebP.
+      stream: write PNG and TIFF strip by strip while the network works; other formats are refused.
+    """
+
+    def __init__(self, upscaler: PictureUpscaler, *, quality: int, stream: bool = False):
+        self._upscaler = upscaler
+        self._quality = quality
+        self._stream = stream
+        self._stop = threading.Event()
+        self._events: queue.Queue[Any] = queue.Queue()
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[Event]:
+        """Works through the jobs; yields what happens as it happens.
+
+        If the caller stops listening (an exception, Ctrl-C), no file is begun any more and the one that is being
+        written is given up; the thread that upscales may go on in JAX until its tile is done.
+
+        Raises:
+          DataError: a result cannot be written, which ends everything.
+        """
+        read, upscaled = _Channel(self._stop, 1), _Channel(self._stop, 1)
+        writer = self._start("write", self._write, upscaled)
+        self._start("read", self._read, jobs, read)
+        self._start("upscale", self._upscale, read, upscaled)
+        try:
+            while True:
+                try:  # with a time limit, because on some systems nothing else lets Ctrl-C through
+                    event = self._events.get(timeout=1)
+                except queue.Empty:
+                    continue
+                if isinstance(event, _End):
+                    if event.error is not None:
+                        raise event.error
+                    return
+                yield event
+        finally:
+            self._stop.set()
+            writer.join()
+
+    def _start(self, name: str, work: Callable, *args: Any) -> threading.Thread:
+        def guarded() -> None:
+            try:
+                work(*args)
+            except _Stopped:
+                pass
+            except BaseException as error:  # whatever it is: who listens must hear of it
+                self._events.put(_End(error))
+
+        thread = threading.Thread(target=guarded, name=f"esrgan-jax {name}", daemon=True)
+        thread.start()
+        return thread
+
+    def _read(self, jobs: Iterable[Job], out: _Channel) -> None:
+        for job in jobs:
+            try:
+                out.put((job, read_picture(job.source)))
+            except DataError as error:
+                self._events.put(Failed(job, error))
+        out.put(_End())
+
+    def _upscale(self, pictures: _Channel, out: _Channel) -> None:
+        for job, picture in pictures:
+            start = time.perf_counter()
+            try:
+                check_size(job.destination, *self._upscaler.size(picture.height, picture.width))
+                if self._stream:
+                    self._upscale_strips(job, picture, out, start)
+                else:
+                    out.put((job, picture, self._upscaler(picture, self._on_tile(job)), start))
+            except UserError as error:
+                self._events.put(Failed(job, error))
+            except MemoryError:
+                self._events.put(Failed(job, _too_large(job)))
+            del picture
+        out.put(_End())
+
+    def _upscale_strips(self, job: Job, picture: Picture, out: _Channel, start: float) -> None:
+        strips = _Channel(self._stop, 2)
+        out.put((job, picture, strips, start))
+        try:
+            for rows in self._upscaler.strips(picture, self._on_tile(job)):
+                strips.put(rows)
+            strips.put(_End())
+        except UserError as error:
+            strips.put(_End(error))  # the file is given up where it is written
+        except MemoryError:
+            strips.put(_End(_too_large(job)))
+
+    def _on_tile(self, job: Job) -> Callable[[int, int], None]:
+        def report(done: int, total: int) -> None:
+            if self._stop.is_set():
+                raise _Stopped
+            self._events.put(Tiles(job, done, total))
+
+        return report
+
+    def _write(self, results: _Channel) -> None:
+        for job, picture, larger, start in results:
+            after = self._upscaler.size(picture.height, picture.width)
+            try:
+                notes = (
+                    self._write_strips(job, picture, larger) if self._stream else self._write_one(job, larger)
+                )
+            except UserError as error:
+                self._events.put(Failed(job, error))
+                continue
+            except OSError as error:
+                raise DataError(
+                    f"{job.destination} cannot be written ({error.strerror or error}): make room or choose another "
+                    "-o; --skip-existing goes on with what is missing."
+                ) from error
+            seconds = time.perf_counter() - start
+            self._events.put(Done(job, (picture.height, picture.width), after, notes, seconds))
+            del picture, larger
+        self._events.put(_End())
+
+    def _write_one(self, job: Job, picture: Picture) -> tuple[str, ...]:
+        if format_of(job.destination) not in STREAMED:
+            return write_picture(job.destination, picture, self._quality)
+        picture = fit(picture, job.destination)
+        samples = picture.samples()
+        write_rows(job.destination, self._pieces(samples), samples.shape, samples.dtype, picture.metadata)
+        return picture.notes
+
+    def _pieces(self, samples: Any) -> Iterator[Any]:
+        for y in range(0, len(samples), _PIECE):
+            if self._stop.is_set():
+                raise _Stopped
+            yield samples[y : y + _PIECE]
+
+    def _write_strips(self, job: Job, picture: Picture, strips: _Channel) -> tuple[str, ...]:
+        height, width = self._upscaler.size(picture.height, picture.width)
+        first = iter(strips)
+        rows = next(first)
+        metadata = fit(picture, job.destination).metadata
+        shape = (height, width, rows.shape[2])
+
+        def all_rows() -> Iterator[Any]:
+            nonlocal rows
+            yield rows
+            rows = None
+            yield from first
+
+        write_rows(job.destination, all_rows(), shape, picture.pixels.dtype, metadata)
+        return picture.notes
+
+
+def _too_large(job: Job) -> InferenceError:
+    return InferenceError(
+        f"{job.source} is too large for the memory of this machine: write PNG or TIFF with --stream."
+    )

@@ -1,0 +1,43 @@
+"""The eight flips and rotations of a square, for the self-ensemble (Timofte et al. 2016, seven ways)."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from jaxtyping import Num
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """Transposed or not, then upside down or not, then mirrored or not."""
+
+    transpose: bool = False
+    upside_down: bool = False
+    mirror: bool = False
+
+    def turn(self, square: Num[np.ndarray, "s s c"]) -> Num[np.ndarray, "s s c"]:
+        """A view of a square, turned."""
+        if self.transpose:
+            square = square.swapaxes(0, 1)
+        return square[:: -1 if self.upside_down else 1, :: -1 if self.mirror else 1]
+
+    def turn_back(self, square: Num[np.ndarray, "s s c"]) -> Num[np.ndarray, "s s c"]:
+        """Undoes `turn`."""
+        square = square[:: -1 if self.upside_down else 1, :: -1 if self.mirror else 1]
+        return square.swapaxes(0, 1) if self.transpose else square
+
+    def turn_corner(self, height: int, width: int, side: int) -> tuple[int, int, int, int]:
+        """Where a rectangle in the upper left corner of a square comes to lie: y0, y1, x0, x1."""
+        if self.transpose:
+            height, width = width, height
+        y = (side - height, side) if self.upside_down else (0, height)
+        return (*y, side - width, side) if self.mirror else (*y, 0, width)
+
+
+ORIENTATIONS = [Orientation(*flags) for flags in itertools.product((False, True), repeat=3)]
+"""All eight; the first one changes nothing."""

@@ -1,0 +1,164 @@
+"""Which tiles a picture is cut into: their size, and how far they overlap."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from esrgan_jax.errors import ConfigError, InferenceError
+from esrgan_jax.inference.memory import free_bytes, tile_bytes
+from esrgan_jax.inference.tiling import BLEND, Span, count_spans, cut
+from esrgan_jax.models import RRDBNet
+
+Overlap = int | Literal["exact"]
+
+LADDER = (64, 128, 256, 512)
+"""Sides of tiles, in pixels of the trunk. Few, because each is compiled once."""
+
+EXACT_LADDER = (*LADDER, 1024, 2048, 4096)
+"""The same where tiles must hold twice the distance that the network sees."""
+
+DEFAULT_OVERLAP = 64
+"""In pixels of the trunk; docs/upscaling.md says how it was chosen."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The tiles of one picture; all lengths in pixels of the trunk.
+
+    Attributes:
+      tile: the side of each.
+      overlap: the least that neighbours share.
+      blend: the share of it that is blended.
+    """
+
+    height: int
+    width: int
+    tile: int
+    overlap: int
+    blend: float
+
+    @property
+    def count(self) -> int:
+        """How many tiles there are."""
+        rows = count_spans(self.height, self.tile, self.overlap)
+        return rows * count_spans(self.width, self.tile, self.overlap)
+
+    def cut(self, zoom: int, height: int, width: int) -> tuple[list[Span], list[Span]]:
+        """The rows and the columns of tiles for an output of `height` x `width`, see `tiling.cut`."""
+        rows = cut(self.height, self.tile, self.overlap, self.blend, zoom, height)
+        return rows, cut(self.width, self.tile, self.overlap, self.blend, zoom, width)
+
+
+class TileSizes:
+    """Chooses tiles for pictures, from the ladder or as the user said, and smaller ones when memory runs out.
+
+    Args:
+      tile, overlap: in pixels of the input, see `Upscaler`.
+      dtype: computed in.
+
+    Raises:
+      ConfigError: `tile` or `overlap` cannot be used.
+    """
+
+    def __init__(
+        self,
+        module: RRDBNet,
+        tile: int | None,
+        overlap: Overlap | None,
+        dtype: Any,
+        devices: Sequence[jax.Device],
+    ):
+        self._module, self._dtype, self._devices = module, dtype, devices
+        self._pixel = module.unshuffle
+        smallest = LADDER[0] * self._pixel
+        if tile is not None and (tile < smallest or tile % self._pixel):
+            multiple = f", and a multiple of {self._pixel}" if self._pixel > 1 else ""
+            raise ConfigError(
+                f"tile (={tile}) must be at least {smallest} pixels for this network{multiple}."
+            )
+        if isinstance(overlap, str) and overlap != "exact":
+            raise ConfigError(f"overlap (={overlap!r}) must be a number of pixels, or exact.")
+        if not isinstance(overlap, str | None) and overlap < 0:
+            raise ConfigError(f"overlap (={overlap}) must not be negative.")
+        self._exact = overlap == "exact"
+        self._given = overlap is not None
+        self._overlap = DEFAULT_OVERLAP
+        if self._exact:
+            self._overlap = 2 * module.receptive_radius
+        elif isinstance(overlap, int):
+            self._overlap = -(-overlap // self._pixel)
+            if tile is not None and 2 * overlap > tile:
+                raise ConfigError(f"overlap (={overlap}) must be at most half of tile (={tile}).")
+        self._fixed = None if tile is None else tile // self._pixel
+        self._limit: int | None = None
+
+    def choose(self, height: int, width: int) -> Grid:
+        """The tiles for a picture of that size: those that need the least work among those the memory allows.
+
+        Args:
+          height, width: in pixels of the trunk.
+
+        Raises:
+          ConfigError: the overlap asked for does not go with any tile that the memory allows.
+        """
+        if self._fixed is not None:
+            sizes = [self._fixed]
+        else:
+            ladder = EXACT_LADDER if self._exact else LADDER
+            sizes = [size for size in ladder if size <= self._largest()]
+        need = 2 * self._overlap if not self._exact else self._overlap + 1
+        fitting = [size for size in sizes if size >= min(need, max(height, width))]
+        if fitting:
+            grids = [self._grid(height, width, size, self._overlap) for size in fitting]
+            return min(grids, key=lambda grid: (grid.count * grid.tile**2, -grid.tile))
+        if not self._given:
+            return self._grid(height, width, sizes[-1], sizes[-1] // 2)
+        largest = sizes[-1] * self._pixel
+        if self._exact:
+            raise ConfigError(
+                f"overlap 'exact' needs tiles of more than {self._overlap * self._pixel} pixels for this network, "
+                f"and {'tile is' if self._fixed else 'the memory is enough for'} {largest}: give overlap as a "
+                "number, or leave it out for one that is as good to the eye."
+            )
+        raise ConfigError(
+            f"overlap (={self._overlap * self._pixel}) must be at most half a tile, and the memory is enough for "
+            f"tiles of {largest}: choose a smaller one."
+        )
+
+    def shrink(self, tile: int) -> None:
+        """Halves the tile, because the device's memory has not been enough for one of side `tile`.
+
+        Raises:
+          InferenceError: it is the smallest one.
+        """
+        side = tile * self._pixel
+        if tile // 2 < LADDER[0]:
+            raise InferenceError(
+                f"the device's memory is not enough even for tiles of {side} x {side} pixels: "
+                "stop other programs that use it, or run on the CPU with JAX_PLATFORMS=cpu."
+            )
+        warnings.warn(
+            f"the device ran out of memory with tiles of {side} x {side} pixels; "
+            f"going on with {side // 2} x {side // 2}",
+            stacklevel=2,
+        )
+        if self._fixed is not None:
+            self._fixed = tile // 2
+        self._limit = tile // 2
+
+    def _largest(self) -> int:
+        if self._limit is None:
+            free = free_bytes(self._devices)
+            size = jnp.dtype(self._dtype).itemsize
+            fitting = [tile for tile in EXACT_LADDER if tile_bytes(self._module, tile, size) <= free]
+            self._limit = max(fitting, default=LADDER[0])
+        return self._limit
+
+    def _grid(self, height: int, width: int, tile: int, overlap: int) -> Grid:
+        return Grid(height, width, tile, overlap, 0 if self._exact else BLEND)
