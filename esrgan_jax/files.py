@@ -35,6 +35,24 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def append(path: Path, data: bytes) -> None:
+    """Adds to the end of a file, which is made where there is none: all of it, or nothing.
+
+    Raises:
+      OSError: the disk is full or gone.
+    """
+    # Without a buffer: Python would try to write what it holds once more when the file is closed.
+    with path.open("ab", buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+        except OSError:
+            file.truncate(end)
+            raise
+
+
 def cache_dir() -> Path:
     """The folder for what can be made or fetched again: `$ESRGAN_JAX_HOME`, else the user's cache."""
     home = os.environ.get("ESRGAN_JAX_HOME")

@@ -6,7 +6,7 @@ import contextlib
 import io
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+"""What is read, by Pillow's names."""
+
+_BITS, _PLANAR, _SEPARATE = 258, 284, 2  # tags of TIFF
 
 # Pillow refuses above 179 megapixels; a 12-megapixel photo upscaled by 4 has 192. This is OpenCV's limit.
 Image.MAX_IMAGE_PIXELS = 2**30
@@ -45,11 +48,12 @@ def read_rgb(path: str | os.PathLike) -> UInt8[np.ndarray, "h w 3"]:
     path = Path(path)
     # Pillow, not OpenCV, decides whether a file is sound: OpenCV has returned half-grey pictures for
     # truncated files, and reports errors to stderr only. The two decode equally fast and to equal values.
-    with _explained(path):
+    with explained(path):
         data = path.read_bytes()
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             if picture.mode in ("F", "I"):
                 raise DataError(f"{path} has 32 bits a value: save it with 8 or 16.")
+            refuse_planes(picture, path)
             # Pillow keeps the upper 8 bits of 16, without rounding.
             is_16_bit = picture.format in ("PNG", "TIFF") and ";16" in str(picture.tile)
             # Converting a palette with transparency warns that alpha is lost: it is meant to be.
@@ -65,7 +69,7 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
       DataError: the file is missing or its header is not that of a picture; damage further on goes unseen.
     """
     path = Path(path)
-    with _explained(path), Image.open(path, formats=_FORMATS) as picture:
+    with explained(path), Image.open(path, formats=FORMATS) as picture:
         return picture.height, picture.width
 
 
@@ -110,20 +114,36 @@ def _decode_16_bit(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
     return cv2.cvtColor(levels.astype(np.uint8), cv2.COLOR_BGR2RGB)
 
 
+def refuse_planes(picture: Any, path: Path) -> None:
+    """Refuses a TIFF that holds red, green and blue one after the other with 16 bits: nobody here decodes it."""
+    if picture.format != "TIFF":
+        return
+    if picture.tag_v2.get(_PLANAR) == _SEPARATE and max(picture.tag_v2.get(_BITS, (1,))) > 8:
+        raise DataError(f"{path} has 16 bits in separate planes: save it with interleaved channels.")
+
+
 @contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> Iterator[None]:
     """Turns every failure to read `path` into a DataError of one sentence."""
     try:
         yield
     except DataError:
         raise
     except UnidentifiedImageError as error:
-        raise DataError(
-            f"{path} is not a PNG, JPEG, WebP, BMP or TIFF picture, or its beginning is damaged: "
-            "replace or remove it."
-        ) from error
+        raise DataError(f"{path} {_what_it_is(path)}") from error
     # Decoders meet damaged bytes with exceptions of every kind: SyntaxError, struct.error, ValueError, ...
     except Exception as error:
         if isinstance(error, OSError) and error.strerror:
             raise DataError(f"{path} cannot be opened ({error.strerror}): check the path.") from error
         raise DataError(f"{path} is incomplete or damaged ({error}): replace or remove it.") from error
+
+
+def _what_it_is(path: Path) -> str:
+    """What is wrong with a file in which Pillow sees no picture, and the way out."""
+    with path.open("rb") as file:
+        head = file.read(4)
+    if head == b"GIF8":
+        return "is a GIF, which is not read: save it, or each of its frames, as PNG."
+    if head in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "is a TIFF of an unusual layout or damaged: save it as grey or RGB with 8 or 16 bits a value."
+    return "is not a PNG, JPEG, WebP, BMP or TIFF picture, or its beginning is damaged: replace or remove it."

@@ -1,0 +1,240 @@
+"""Upscale pictures: files, whole folders, any size.
+
+PNG, JPEG, WebP, TIFF and BMP are read, the first four are written. 16 bits, grey, transparency, colour profile
+and EXIF data stay; what a format cannot hold is said. Results appear whole or not at all; one bad file does not
+stop the rest, and the exit code is 1 if there was one.
+
+  esrgan-jax upscale photo.jpg -o photo_x4.png --model RealESRGAN_x4plus
+  esrgan-jax upscale scans/ more/*.tif -o large --model runs/x4 --suffix _x4 --skip-existing
+  esrgan-jax upscale poster.png -o poster.tif --model model.pth --outscale 3.5 --ensemble
+"""
+
+import argparse
+import os
+import sys
+from typing import Any
+
+FORMATS = ("png", "jpg", "webp", "tiff")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument(
+        "inputs", metavar="INPUT", nargs="+", help="files, folders (with their subfolders), or patterns"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        required=True,
+        help="a folder; for one file also the name of the result",
+    )
+    parser.add_argument(
+        "--model",
+        action="append",
+        required=True,
+        help="a .pth or .safetensors file, a run folder, or a name of the zoo; given again, the networks work "
+        "one after the other",
+    )
+    parser.add_argument(
+        "--key", help="params or params_ema of the model (default: the average if there is one)"
+    )
+    parser.add_argument(
+        "--outscale", type=float, metavar="S", help="output size / input size (default: the model's scale)"
+    )
+    result = parser.add_argument_group("results")
+    result.add_argument("--suffix", default="", help="added to the names of the results, as _x4")
+    result.add_argument("--format", choices=FORMATS, help="of the results (default: as the input)")
+    result.add_argument(
+        "--quality", type=int, default=95, help="of JPEG and WebP, 1 to 100 (default 95); 100: lossless WebP"
+    )
+    result.add_argument(
+        "--alpha",
+        choices=("model", "bicubic", "none"),
+        default="model",
+        help="how transparency is enlarged; none leaves it out (default: model)",
+    )
+    result.add_argument(
+        "--skip-existing", action="store_true", help="leave results alone that are there already"
+    )
+    result.add_argument(
+        "--compare", metavar="FILE", help="also write input | output side by side (one input)"
+    )
+    work = parser.add_argument_group("the network at work")
+    work.add_argument("--tile", type=int, metavar="N", help="pixels a side (default: by the memory)")
+    work.add_argument(
+        "--overlap",
+        type=_overlap,
+        metavar="N|exact",
+        help="pixels that tiles share; exact: as if the picture were one tile, several times slower",
+    )
+    work.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        help="numbers to compute with (default: bfloat16 on GPU and TPU, float32 on CPU)",
+    )
+    work.add_argument(
+        "--ensemble", action="store_true", help="the mean over 8 flips and rotations: better, 8 times slower"
+    )
+    work.add_argument(
+        "--stream",
+        action="store_true",
+        help="write PNG and TIFF strip by strip: for results larger than memory",
+    )
+
+
+def _overlap(text: str) -> int | str:
+    return text if text == "exact" else int(text)
+
+
+_overlap.__name__ = "overlap"  # what argparse calls it when it is neither
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command."""
+    from esrgan_jax.inference.jobs import plan_jobs
+
+    jobs = plan_jobs(args.inputs, args.output, suffix=args.suffix, format=args.format)
+    _check(args, jobs)
+    wanted = [job for job in jobs if not (args.skip_existing and job.destination.exists())]
+    if not wanted:
+        print(f"{len(jobs)} skipped: all results are there.")
+        return 0
+    _check_folders(wanted)
+    upscaler = _load(args)
+
+    from esrgan_jax.inference.conveyor import Conveyor
+    from esrgan_jax.inference.report import Report
+
+    tiles = {job: _count_tiles(upscaler, job) for job in wanted}
+    report = Report(tiles, skipped=len(jobs) - len(wanted))
+    conveyor = Conveyor(upscaler, quality=args.quality, stream=args.stream)
+    try:
+        for event in conveyor.run(wanted):
+            report.show(event)
+    except KeyboardInterrupt:
+        report.close()
+        print(
+            f"esrgan-jax upscale: interrupted; {report.summary()}. --skip-existing goes on with the rest.",
+            file=sys.stderr,
+        )
+        raise
+    finally:
+        report.close()
+    print(report.summary())
+    if args.compare and not report.exit_code:
+        _compare(wanted[0], args.compare)
+    return report.exit_code
+
+
+def _check(args: argparse.Namespace, jobs: list) -> None:
+    """Whether the options fit together.
+
+    Raises:
+      ConfigError: they do not.
+    """
+    from esrgan_jax.errors import ConfigError
+    from esrgan_jax.imaging.encode import STREAMED, format_of
+
+    if not 1 <= args.quality <= 100:
+        raise ConfigError(f"--quality (={args.quality}) must be 1 to 100.")
+    if args.outscale is not None and not 0 < args.outscale <= 64:
+        raise ConfigError(f"--outscale (={args.outscale:g}) must be more than 0 and at most 64.")
+    if args.stream:
+        if args.outscale is not None:
+            raise ConfigError("--stream cannot resize: leave --outscale out, or --stream.")
+        other = [job.destination for job in jobs if format_of(job.destination) not in STREAMED]
+        if other:
+            raise ConfigError(f"--stream writes PNG and TIFF, not {other[0]}: choose --format png or tiff.")
+    if args.compare:
+        if len(jobs) > 1:
+            raise ConfigError(f"--compare is for one input; there are {len(jobs)}.")
+        if format_of(args.compare) is None:
+            raise ConfigError(f"--compare {args.compare} must end in .png, .jpg, .webp or .tif.")
+        places = {os.path.realpath(path) for path in (jobs[0].source, jobs[0].destination)}
+        if os.path.realpath(args.compare) in places:
+            raise ConfigError(f"--compare {args.compare} is the input or the output: choose another name.")
+
+
+def _check_folders(jobs: list) -> None:
+    """Whether the results can be written, before hours go into them.
+
+    Raises:
+      DataError: a folder cannot be made or written.
+    """
+    import tempfile
+
+    from esrgan_jax.errors import DataError
+
+    for folder in sorted({job.destination.parent for job in jobs}):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise DataError(
+                f"Nothing can be written into {folder} ({error.strerror}): choose another -o."
+            ) from None
+
+
+def _load(args: argparse.Namespace) -> Any:
+    import signal
+    import warnings
+
+    # Ctrl-C while modules load ends the process at once: inside of them it prints tracebacks, or gets lost.
+    interrupt = signal.getsignal(signal.SIGINT)
+    if interrupt is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        from esrgan_jax import parallel
+
+        parallel.start_cpu_devices(os.cpu_count() or 1)
+        parallel.use_compilation_cache()
+        from esrgan_jax.inference import Chain, Upscaler
+        from esrgan_jax.inference.pictures import PictureUpscaler
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
+    warnings.filterwarnings("ignore", module="PIL")  # of damage that is no error, in Python's words
+    upscalers = [
+        Upscaler.from_file(
+            model,
+            key=args.key,
+            dtype=args.dtype,
+            tile=args.tile,
+            overlap=args.overlap,
+            ensemble=args.ensemble,
+        )
+        for model in args.model
+    ]
+    return PictureUpscaler(
+        upscalers[0] if len(upscalers) == 1 else Chain(upscalers), args.alpha, args.outscale
+    )
+
+
+def _count_tiles(upscaler: Any, job: Any) -> int:
+    """As the header says it; alpha, and files that turn out to be bad, are not known yet."""
+    from esrgan_jax.errors import DataError
+    from esrgan_jax.imaging.io import image_size
+
+    try:
+        return upscaler.tile_count(*image_size(job.source))
+    except DataError:
+        return 0
+
+
+def _compare(job: Any, path: str) -> None:
+    """Writes the input, enlarged by bicubic interpolation, beside the output; 8 bits, on white."""
+    import numpy as np
+
+    from esrgan_jax.imaging.decode import read_picture
+    from esrgan_jax.imaging.encode import write_picture
+    from esrgan_jax.imaging.picture import Picture
+    from esrgan_jax.imaging.resize import imresize
+
+    before, after = (read_picture(name).with_8_bits().on_white() for name in (job.source, job.destination))
+    scale = max(after.height / before.height, after.width / before.width)
+    enlarged = imresize(before.pixels, scale)[: after.height, : after.width]
+    sides = [enlarged, after.pixels]
+    if {side.ndim for side in sides} == {2, 3}:
+        sides = [side if side.ndim == 3 else np.repeat(side[..., None], 3, axis=2) for side in sides]
+    write_picture(path, Picture(np.concatenate(sides, axis=1)))

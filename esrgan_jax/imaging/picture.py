@@ -1,0 +1,73 @@
+"""A picture with all that belongs to it: pixels, alpha, colour profile, metadata."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from esrgan_jax.imaging.metadata import Metadata
+
+if TYPE_CHECKING:
+    from jaxtyping import UInt
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A picture in memory.
+
+    Attributes:
+      pixels: [H, W] grey or [H, W, 3] RGB, uint8 or uint16 over their whole range. Upright.
+      alpha: [H, W] of the same dtype, 0 = transparent; None: the file has none. Not premultiplied.
+      metadata: colour profile, EXIF, XMP, ...
+      notes: what could not stay as it was, each a clause that goes on from the file's name.
+    """
+
+    pixels: UInt[np.ndarray, "h w *c"]
+    alpha: UInt[np.ndarray, "h w"] | None = None
+    metadata: Metadata = dataclasses.field(default_factory=Metadata)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        return self.pixels.shape[0]
+
+    @property
+    def width(self) -> int:
+        """In pixels."""
+        return self.pixels.shape[1]
+
+    def samples(self) -> UInt[np.ndarray, "h w samples"]:
+        """Pixels and alpha as one array of 1 to 4 samples: grey, grey and alpha, RGB, RGBA."""
+        pixels = self.pixels if self.pixels.ndim == 3 else self.pixels[..., None]
+        return pixels if self.alpha is None else np.concatenate([pixels, self.alpha[..., None]], axis=-1)
+
+    def with_8_bits(self) -> Picture:
+        """Each value rounded to the nearest of 256 levels, with a note; the same picture if it has 8 bits."""
+        if self.pixels.dtype == np.uint8:
+            return self
+        return dataclasses.replace(
+            self,
+            pixels=round_to_8_bits(self.pixels),
+            alpha=None if self.alpha is None else round_to_8_bits(self.alpha),
+            notes=(*self.notes, "16 bits were rounded to 8"),
+        )
+
+    def on_white(self) -> Picture:
+        """Without alpha, over white, with a note; the same picture if it has no alpha."""
+        if self.alpha is None:
+            return self
+        white = np.iinfo(self.pixels.dtype).max
+        share = (self.alpha if self.pixels.ndim == 2 else self.alpha[..., None]).astype(np.float32) / white
+        over = np.rint(self.pixels * share + white * (1 - share)).astype(self.pixels.dtype)
+        return dataclasses.replace(
+            self, pixels=over, alpha=None, notes=(*self.notes, "transparent parts were put over white")
+        )
+
+
+def round_to_8_bits(values: UInt[np.ndarray, "*shape"]) -> UInt[np.ndarray, "*shape"]:
+    """16-bit values as the nearest of 256 levels."""
+    # 65535 = 255 * 257, so this is the nearest level, and never a tie.
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
