@@ -60,12 +60,18 @@ def multistep_schedule(learning_rate: float, milestones: Sequence[int], gamma: f
 
 
 def adam(
-    schedule: Schedule, betas: tuple[float, float] = (0.9, 0.99), weight_decay: float = 0.0, eps: float = 1e-8
+    schedule: Schedule,
+    betas: tuple[float, float] = (0.9, 0.99),
+    weight_decay: float = 0.0,
+    eps: float = 1e-8,
+    max_grad_norm: float | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """PyTorch's Adam; `update` wants the number of finished iterations as `finished=`.
 
     The rate follows the iterations, not the updates: the official scheduler also counts the iterations in which
-    the generator rests. Weight decay is L2 in the gradient, as in torch.optim.Adam.
+    the generator rests. Weight decay is L2 in the gradient, as in torch.optim.Adam. Before all of that the
+    gradient is scaled down to the global norm `max_grad_norm`, where it is longer and this is not None
+    (Pascanu et al. 2013, arXiv:1211.5063; torch's clip_grad_norm_).
     """
 
     def scale_by_rate(updates, state, params=None, *, finished, **_):
@@ -73,8 +79,16 @@ def adam(
         return jax.tree.map(lambda u: -jnp.asarray(rate, u.dtype) * u, updates), state
 
     rate = optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), scale_by_rate)
-    decay = optax.add_decayed_weights(weight_decay) if weight_decay else optax.identity()
-    return optax.chain(decay, optax.scale_by_adam(*betas, eps=eps), rate)
+
+    # One link for both, so that states have the same structure with clipping and without.
+    def clip_and_decay(updates, params):
+        if max_grad_norm is not None:
+            updates, _ = optax.clip_by_global_norm(max_grad_norm).update(updates, optax.EmptyState())
+        if weight_decay:
+            updates = jax.tree.map(lambda u, p: u + weight_decay * p, updates, params)
+        return updates
+
+    return optax.chain(optax.stateless(clip_and_decay), optax.scale_by_adam(*betas, eps=eps), rate)
 
 
 def update_ema(ema: Any, params: Any, decay: float) -> Any:

@@ -10,36 +10,62 @@ from flax import struct
 from jax import Array
 
 
+class Skipped(struct.PyTreeNode):
+    """Updates of one network that were not applied, because a loss or gradient was not finite (all int32).
+
+    Attributes:
+      total: how many in this stage.
+      in_a_row: how many since the last one that was applied.
+      last: iteration of the newest, 0 if there was none.
+    """
+
+    total: Array
+    in_a_row: Array
+    last: Array
+
+    def count(self, finite: Array, iteration: Array) -> Skipped:
+        """After the update of `iteration`, which was applied if `finite`."""
+        return Skipped(
+            jnp.where(finite, self.total, self.total + 1),
+            jnp.where(finite, 0, self.in_a_row + 1),
+            jnp.where(finite, self.last, iteration),
+        )
+
+
 class GeneratorState(struct.PyTreeNode):
     """The generator between two iterations.
 
     Attributes:
-      finished: iterations of this stage that are done (int32).
+      finished: iterations of this stage that are done (int32), those with a skipped update included.
       params: linen parameters.
       ema: their moving average, same structure; what is evaluated and published.
       opt_state: the optimizer's.
+      skipped: updates that were not applied.
     """
 
     finished: Array
     params: Any
     ema: Any
     opt_state: Any
+    skipped: Skipped
 
 
 class DiscriminatorState(struct.PyTreeNode):
     """The discriminator between two iterations.
 
     Attributes:
-      finished: iterations of this stage that are done (int32).
+      finished: iterations of this stage that are done (int32), those with a skipped update included.
       params: linen parameters.
       batch_stats: running statistics of its batch norms.
       opt_state: the optimizer's.
+      skipped: updates that were not applied.
     """
 
     finished: Array
     params: Any
     batch_stats: Any
     opt_state: Any
+    skipped: Skipped
 
 
 def create_generator_state(
@@ -47,12 +73,20 @@ def create_generator_state(
 ) -> GeneratorState:
     """A generator at iteration 0; its EMA starts as `ema`, else as the parameters themselves."""
     ema = params if ema is None else ema
-    return GeneratorState(jnp.zeros((), jnp.int32), params, ema, optimizer.init(params))
+    return GeneratorState(_zero(), params, ema, optimizer.init(params), Skipped(_zero(), _zero(), _zero()))
 
 
 def create_discriminator_state(variables: Any, optimizer: optax.GradientTransformation) -> DiscriminatorState:
     """A discriminator at iteration 0, from {"params", "batch_stats"}."""
     params = variables["params"]
     return DiscriminatorState(
-        jnp.zeros((), jnp.int32), params, variables["batch_stats"], optimizer.init(params)
+        _zero(),
+        params,
+        variables["batch_stats"],
+        optimizer.init(params),
+        Skipped(_zero(), _zero(), _zero()),
     )
+
+
+def _zero() -> Array:
+    return jnp.zeros((), jnp.int32)

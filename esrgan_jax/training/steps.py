@@ -93,7 +93,7 @@ def make_pixel_step(
             functools.partial(jax.value_and_grad(loss_fn), g.params), batch, accumulate
         )
         grads, loss = parallel.all_reduce_mean((grads, loss))
-        return _update_generator(g, grads, optimizer, ema_decay), {"l_g_pix": loss}
+        return _update_generator(g, grads, {"l_g_pix": loss}, optimizer, ema_decay)
 
     return parallel.pmap(step, in_axes=(None, 0), out_axes=(None, None), donate_argnums=(0,), devices=devices)
 
@@ -129,7 +129,8 @@ def make_generator_step(
         lr, hr = _pictures(batch, g.params)
         if not update:
             sr = generator.apply({"params": g.params}, lr)
-            return _finish_generator(g, g.params, g.opt_state, ema_decay), sr, {}
+            ema = update_ema(g.ema, g.params, ema_decay)
+            return g.replace(finished=g.finished + 1, ema=ema), sr, {}
         d_variables = {"params": d.params, "batch_stats": d.batch_stats}
         real_logits = discriminator.apply(d_variables, hr) if gan_loss.relativistic else None
 
@@ -144,7 +145,8 @@ def make_generator_step(
 
         grads, (metrics, sr) = jax.grad(loss_fn, has_aux=True)(g.params)
         grads, metrics = parallel.all_reduce_mean((grads, metrics))
-        return _update_generator(g, grads, optimizer, ema_decay), sr, metrics
+        g, metrics = _update_generator(g, grads, metrics, optimizer, ema_decay)
+        return g, sr, metrics
 
     mapped = parallel.pmap(
         step, in_axes=(None, None, 0, None), out_axes=(None, 0, None), donate_argnums=(0,), devices=devices
@@ -211,9 +213,15 @@ def make_discriminator_step(
         )
         batch_stats = functools.reduce(move_statistics, runs_of_d, batch_stats)
 
+        norm, finite = _norm_and_finiteness(grads, metrics, batch_stats)
         updates, opt_state = optimizer.update(grads, d.opt_state, d.params, finished=d.finished)
         params = optax.apply_updates(d.params, updates)
-        return DiscriminatorState(d.finished + 1, params, batch_stats, opt_state), metrics
+        params, batch_stats, opt_state = _choose(
+            finite, (params, batch_stats, opt_state), (d.params, d.batch_stats, d.opt_state)
+        )
+        skipped = d.skipped.count(finite, d.finished + 1)
+        d = DiscriminatorState(d.finished + 1, params, batch_stats, opt_state, skipped)
+        return d, metrics | {"grad_norm_d": norm}
 
     return parallel.pmap(
         step, in_axes=(None, 0, 0), out_axes=(None, None), donate_argnums=(0,), devices=devices
@@ -249,10 +257,29 @@ def _pictures(batch: Batch, params: Any) -> tuple[Array, Array]:
     return to_float(batch["lr"]), to_float(batch["hr"])
 
 
-def _update_generator(g: GeneratorState, grads: Any, optimizer: Any, ema_decay: float) -> GeneratorState:
+def _update_generator(
+    g: GeneratorState, grads: Any, losses: Metrics, optimizer: Any, ema_decay: float
+) -> tuple[GeneratorState, Metrics]:
+    """The state after an update, or untouched but for its counters; the losses and the gradient's norm."""
+    norm, finite = _norm_and_finiteness(grads, losses)
     updates, opt_state = optimizer.update(grads, g.opt_state, g.params, finished=g.finished)
-    return _finish_generator(g, optax.apply_updates(g.params, updates), opt_state, ema_decay)
+    params = optax.apply_updates(g.params, updates)
+    ema = update_ema(g.ema, params, ema_decay)
+    params, ema, opt_state = _choose(finite, (params, ema, opt_state), (g.params, g.ema, g.opt_state))
+    skipped = g.skipped.count(finite, g.finished + 1)
+    return GeneratorState(g.finished + 1, params, ema, opt_state, skipped), losses | {"grad_norm_g": norm}
 
 
-def _finish_generator(g: GeneratorState, params: Any, opt_state: Any, ema_decay: float) -> GeneratorState:
-    return GeneratorState(g.finished + 1, params, update_ema(g.ema, params, ema_decay), opt_state)
+def _norm_and_finiteness(grads: Any, *others: Any) -> tuple[Array, Array]:
+    """The gradient's global norm, and whether it and all of `others` are finite.
+
+    Asked of values that are averaged over the devices, so that all devices decide alike. A norm whose square
+    overflows counts as infinite: Adam's second moments would never recover from it.
+    """
+    norm = optax.tree.norm(grads)
+    return norm, jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves((norm, others))]).all()
+
+
+def _choose(first: Array, tree: Any, other: Any) -> Any:
+    # A conditional would make GPUs wait for the host, and computes no less of what matters.
+    return jax.tree.map(lambda x, y: jnp.where(first, x, y), tree, other)

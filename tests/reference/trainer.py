@@ -140,6 +140,11 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
         group["lr"] = value
 
 
+def grad_norm(network: nn.Module) -> float:
+    """The Euclidean norm of all gradients together, as clip_grad_norm_ measures it."""
+    return math.sqrt(sum((parameter.grad**2).sum().item() for parameter in network.parameters()))
+
+
 @torch.no_grad()
 def update_ema(ema: nn.Module, network: nn.Module, decay: float) -> None:
     for average, parameter in zip(ema.parameters(), network.parameters(), strict=True):
@@ -178,9 +183,10 @@ class PixelTrainer:
         self.optimizer_g.zero_grad()
         l_g_pix = self.recipe.pixel_weight * F.l1_loss(self.net_g(lr), hr)
         l_g_pix.backward()
+        norm = grad_norm(self.net_g)
         self.optimizer_g.step()
         update_ema(self.net_g_ema, self.net_g, self.recipe.ema_decay)
-        return {"l_g_pix": l_g_pix.item(), "lr": rate}
+        return {"l_g_pix": l_g_pix.item(), "grad_norm_g": norm, "lr": rate}
 
     def states(self) -> dict[str, dict[str, np.ndarray]]:
         """{"net_g", "net_g_ema"}: state dicts as NumPy arrays."""
@@ -261,9 +267,10 @@ class GanTrainer:
 
         self.optimizer_g.zero_grad()
         sum(terms.values()).backward()
+        norm = grad_norm(self.net_g)
         self.optimizer_g.step()
         self.net_d.requires_grad_(True)
-        return {name: term.item() for name, term in terms.items()}
+        return {name: term.item() for name, term in terms.items()} | {"grad_norm_g": norm}
 
     def _discriminator_step(self, sr: Tensor, hr: Tensor) -> dict[str, float]:
         recipe = self.recipe
@@ -286,12 +293,14 @@ class GanTrainer:
 
         self.optimizer_d.zero_grad()
         (l_d_real + l_d_fake).backward()
+        norm = grad_norm(self.net_d)
         self.optimizer_d.step()
         return {
             "l_d_real": l_d_real.item(),
             "l_d_fake": l_d_fake.item(),
             "out_d_real": real.mean().item(),
             "out_d_fake": fake.mean().item(),
+            "grad_norm_d": norm,
         }
 
     def states(self) -> dict[str, dict[str, np.ndarray]]:

@@ -47,24 +47,31 @@ def test_weights_must_match_periods():
         cosine_restart_schedule(1.0, (10, 5), (1.0,))
 
 
+@pytest.mark.parametrize("max_grad_norm", [None, 2.5])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-def test_adam_is_torchs(weight_decay):
+def test_adam_is_torchs(weight_decay, max_grad_norm):
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
     start, grads = rng.normal(size=7), rng.normal(size=(5, 7))
+    norms = np.linalg.norm(grads, axis=1)
+    assert norms.min() < 2.5 < norms.max()
     theirs = torch.nn.Parameter(torch.tensor(start))
     optimizer = torch.optim.Adam([theirs], lr=1e-2, betas=(0.9, 0.99), weight_decay=weight_decay)
     for grad in grads:
         theirs.grad = torch.tensor(grad)
+        if max_grad_norm is not None:
+            torch.nn.utils.clip_grad_norm_([theirs], max_grad_norm)
         optimizer.step()
     with jax.enable_x64(True):
-        ours = adam(lambda finished: 1e-2, (0.9, 0.99), weight_decay)
+        ours = adam(lambda finished: 1e-2, (0.9, 0.99), weight_decay, max_grad_norm=max_grad_norm)
         params = jnp.asarray(start)
         state = ours.init(params)
         for k, grad in enumerate(grads):
             updates, state = ours.update(jnp.asarray(grad), state, params, finished=k)
             params = params + updates
-        np.testing.assert_allclose(params, theirs.detach().numpy(), rtol=0, atol=1e-14)
+        # torch adds 1e-6 to the norm that it divides by.
+        tolerance = 1e-14 if max_grad_norm is None else 1e-8
+        np.testing.assert_allclose(params, theirs.detach().numpy(), rtol=0, atol=tolerance)
 
 
 def test_rate_follows_iterations_not_updates():
