@@ -11,14 +11,14 @@ usage: python train.py --config FILE[:STAGE,PRESET] [--config.FIELD=VALUE ...] [
 Started again, the same command goes on where it stopped. A first run: --config configs/quickstart.py
 """
 
-import os
+import contextlib
 import signal
 import sys
+import traceback
 
 from esrgan_jax.errors import UserError
+from esrgan_jax.leaving import leave
 from esrgan_jax.training.command_line import parse
-
-INTERRUPTED = 130  # as shells have it: 128 + SIGINT
 
 
 def main() -> int:
@@ -26,28 +26,34 @@ def main() -> int:
     if {"-h", "--help"} & set(sys.argv):
         print(__doc__.strip())
         return 0
+    interrupt = signal.getsignal(signal.SIGINT)
     try:
         config, workdir = parse(sys.argv)
         # Ctrl-C while modules load ends the process at once: inside of them it prints tracebacks, or gets lost.
-        interrupt = signal.signal(signal.SIGINT, signal.SIG_DFL)
-        from esrgan_jax import parallel
+        if interrupt is signal.default_int_handler:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        from esrgan_jax import parallel, processes
         from esrgan_jax.training.loop import train_and_evaluate
+        from esrgan_jax.training.stopping import Stopped
 
-        signal.signal(signal.SIGINT, interrupt)
-        batch_sizes = [config[stage].batch_size for stage in config.stages if stage in config]
-        parallel.start_cpu_devices(config.num_devices or parallel.cores_dividing(batch_sizes))
-        train_and_evaluate(config, workdir)
+        count = config.distributed.num_processes or 1
+        shares = [config[stage].batch_size // count for stage in config.stages if stage in config]
+        parallel.start_cpu_devices(config.num_devices or parallel.cores_dividing(shares))
+        processes.join(config.distributed)
+        with contextlib.suppress(Stopped):
+            train_and_evaluate(config, workdir)
+        processes.part()
     except UserError as error:
         print(f"train.py: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("train.py: interrupted; the same command goes on from the newest checkpoint.", file=sys.stderr)
-        return INTERRUPTED
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
     return 0
 
 
 if __name__ == "__main__":
-    code = main()
-    if code == INTERRUPTED:  # JAX goes on in its threads, and crashes when Python is taken down around them
-        os._exit(code)
-    sys.exit(code)
+    try:
+        leave(main())
+    except BaseException:
+        traceback.print_exc()
+        leave(1, last_words=True)

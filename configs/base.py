@@ -38,10 +38,15 @@ def get_config() -> ConfigDict:
     config.dtype = config_dict.placeholder(str)  # computed in; None: float32; "bfloat16" on GPUs and TPUs
 
     config.data = ConfigDict()
-    config.data.train = "sample"  # "sample" (embedded photos), "tfds:NAME", or a folder of HR images
-    config.data.train_lr = config_dict.placeholder(
-        str
-    )  # folder of LR images; None: MATLAB bicubic, computed once
+    # "sample" (embedded photos), "tfds:NAME", or a folder of HR images. Several are mixed: "DIV2K/HR,Flickr2K/HR"
+    config.data.train = "sample"
+    config.data.train_weights = ()  # patches of each, as (3, 1); (): every image equally often
+    # Folder of LR images; None: MATLAB bicubic, computed once. Of several sources: "LR1,LR2", empty for those without
+    config.data.train_lr = config_dict.placeholder(str)
+    # Name of the LR image of {name}.png, as "{name}x{scale}" or "{name}_lr.png"; None: {name} or {name}x{scale}
+    config.data.lr_template = config_dict.placeholder(str)
+    # "error", or "skip": what a bad image of data.train does; another takes its place, and the log counts them
+    config.data.on_bad_image = "error"
     config.data.validation = "sample"  # the same kinds; evaluated whole, never trained on
     config.data.validation_lr = config_dict.placeholder(str)
     config.data.data_dir = config_dict.placeholder(str)  # where TFDS keeps its sets; None: its own default
@@ -80,9 +85,25 @@ def get_config() -> ConfigDict:
     config.perceptual.range_norm = False  # pictures are in [-1, 1]: no
 
     config.log_every = 100  # iterations; 0: never
+    # So many updates of G or D in a row that were skipped, because a loss or gradient was not finite, end the run;
+    # 0: never. Looked at every log_every: fewer would not be noticed sooner, and this many are no accident.
+    config.max_skipped = 100
     config.evaluate_every = 5_000  # iterations; also at the end of each stage
     config.checkpoint_every = 5_000  # iterations; also at the end of each stage
-    config.max_to_keep = 3  # checkpoints of each stage
+    config.max_to_keep = 3  # checkpoints of each stage: the newest
+    config.keep_every = 0  # iterations: checkpoints that stay besides; 0: none
+    # Score of the EMA network on data.validation whose best checkpoint stays too; None: no such checkpoint
+    config.keep_best = config_dict.placeholder(str)
+    config.keep_best = "psnr_y"
+    config.resume = config_dict.placeholder(str)  # "force": go on although fields changed that change the numbers
+
+    # Several processes, one a machine (docs/multihost.md): HOST:PORT of process 0, or "auto": what Slurm, Open MPI, a
+    # TPU VM or GKE says. None: one process. Not found out without being asked: inside of a Slurm job, a run of one
+    # process would wait for the others.
+    config.distributed = ConfigDict()
+    config.distributed.coordinator_address = config_dict.placeholder(str)
+    config.distributed.num_processes = config_dict.placeholder(int)  # how many there are
+    config.distributed.process_id = config_dict.placeholder(int)  # which of them this is, from 0
     return config.lock()  # a field that is misspelt later is an error
 
 
@@ -122,6 +143,7 @@ def _adam(lr: float) -> ConfigDict:
     optim.lr = lr  # learning rate at the start (paper)
     optim.betas = (0.9, 0.99)  # basicsr (the paper says 0.9, 0.999)
     optim.weight_decay = 0.0  # L2 in the gradient, as torch's Adam
+    optim.max_grad_norm = config_dict.placeholder(float)  # longer gradients are cut to it; None: never
     return optim
 
 

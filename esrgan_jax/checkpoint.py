@@ -1,132 +1,199 @@
-"""Saving and restoring training: states, the data's position, and the run folder they lie in.
+"""Checkpoints and the run folder they lie in: written whole or not at all, and read only if nothing is damaged.
 
-A run folder holds `config.json` and `checkpoints/<stage>/<iteration>/{state, data}`. Nothing else knows orbax.
+A run folder holds `config.json` and `checkpoints/<stage>/<iteration>/`; in each of those lie `state/`, the arrays,
+and `record.json`: where the run stood, its configuration and versions, and the size and SHA-256 of every file.
+Nothing else knows orbax.
 """
 
+from __future__ import annotations
+
 import contextlib
+import errno
+import hashlib
 import json
 import logging
-import signal
+import os
+import shutil
 import tempfile
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import grain
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from esrgan_jax.errors import ConfigError
+from esrgan_jax.errors import CheckpointError, ConfigError
 from esrgan_jax.files import atomic_write
 
 STAGES = ("psnr", "gan")
 CONFIG_FILE = "config.json"
+RECORD_FILE = "record.json"
+BEST = "best"  # a link to the best checkpoint of a stage
+UNFINISHED = ".unfinished-"  # how names of checkpoints begin while they are written
+DAMAGED = ".damaged"  # how they end once they were found to be
+SPARE = 2**20  # bytes that a checkpoint may take besides its arrays
+PACKAGES = ("esrgan-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+
+# Orbax tells absl of every file it touches, and shows tracebacks of errors that it also raises.
+logging.getLogger("absl").setLevel(logging.CRITICAL)
+# Process 0 reads and writes alone; orbax would make all of them meet.
+_ALONE = ocp.options.MultiprocessingOptions(
+    primary_host=0, active_processes={0}, barrier_sync_key_prefix="process_0"
+)
 
 
-def _quiet_orbax() -> None:
-    """Orbax tells absl of every file it touches, and warns of some that it never writes."""
-    logging.getLogger("absl").setLevel(logging.ERROR)
+class DamagedError(CheckpointError):
+    """A checkpoint that is not what was written."""
 
 
-@contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Holds Ctrl-C back until the end: in the middle of orbax it leaves threads behind that print tracebacks."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    pressed: list[bool] = []
-    handler = signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-    if pressed and callable(handler):
-        handler(signal.SIGINT, None)
+@dataclass(frozen=True)
+class Best:
+    """The best evaluation so far: which score, how much, after which iteration of the stage."""
+
+    metric: str
+    score: float
+    iteration: int
 
 
-class Checkpointer:
-    """The checkpoints of one stage: written in the background, whole or not at all.
+@dataclass(frozen=True)
+class Progress:
+    """Where a stage stands, beside its states.
 
-    Args:
-      run_folder: the workdir.
-      stage: psnr or gan.
-      max_to_keep: how many stay; older ones are deleted once a newer one is whole.
+    Attributes:
+      iteration: iterations done.
+      patches: training patches used by all processes together; the next one has this number.
+      evaluated: False if an evaluation was due after this iteration and is still to be made.
+      best: the best evaluation so far.
     """
 
-    def __init__(self, run_folder: Path, stage: str, max_to_keep: int | None = None):
-        _quiet_orbax()
-        options = ocp.CheckpointManagerOptions(max_to_keep=max_to_keep)
-        self._manager = ocp.CheckpointManager(_stage_folder(run_folder, stage), options=options)
+    iteration: int = 0
+    patches: int = 0
+    evaluated: bool = True
+    best: Best | None = None
 
-    def latest(self) -> int | None:
-        """The newest saved iteration, or None."""
-        return self._manager.latest_step()
 
-    @_undisturbed()
-    def save(self, iteration: int, states: dict[str, Any], data: grain.DatasetIterator) -> None:
-        """Starts saving; the states may be donated at once. An iteration that is there already is left alone."""
-        if self._manager.latest_step() == iteration:
-            return
-        items = ocp.args.Composite(
-            state=ocp.args.StandardSave(states), data=grain.checkpoint.CheckpointSave(data)
+def write(folder: Path, states: Any, progress: Progress, config: dict[str, Any]) -> None:
+    """Writes a checkpoint, which appears whole or not at all.
+
+    Args:
+      folder: the checkpoint's own; does not exist yet.
+      states: a tree of numpy arrays.
+      progress: where the stage stands.
+      config: the run's configuration.
+
+    Raises:
+      Exception: whatever goes wrong while writing; nothing is left behind.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Asked first, because orbax's threads complain on stderr long after one of them found the disk full.
+    needed = sum(x.nbytes for x in jax.tree.leaves(states)) + SPARE
+    if shutil.disk_usage(folder.parent).free < needed:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    unfinished = Path(tempfile.mkdtemp(prefix=f"{UNFINISHED}{folder.name}-", dir=folder.parent))
+    try:
+        whole = unfinished / folder.name
+        whole.mkdir()
+        with _open_orbax() as writer:
+            writer.save(whole / "state", args=ocp.args.PyTreeSave(states))
+        record = {
+            **asdict(progress),
+            "config": config,
+            "versions": {name: version(name) for name in PACKAGES},
+            "arrays": _describe(states),
+            "files": {
+                path.relative_to(whole).as_posix(): [path.stat().st_size, _sha256(path)]
+                for path in sorted(whole.rglob("*"))
+                if path.is_file()
+            },
+        }
+        with atomic_write(whole / RECORD_FILE) as temporary:
+            temporary.write_text(
+                json.dumps({**record, "sha256": _sha256_of_record(record)}, indent=1), encoding="utf-8"
+            )
+        whole.rename(folder)
+        _flush_folder(folder.parent)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def read(folder: Path, shapes: Any) -> tuple[Any, Progress]:
+    """The states of a checkpoint as numpy arrays, shaped like `shapes`, and where the stage stood.
+
+    Raises:
+      DamagedError: a file of it is missing or changed; names it.
+      ConfigError: it holds other networks or optimizers.
+    """
+    record = read_record(folder)
+    if record["arrays"] != _describe(shapes):
+        raise ConfigError(
+            f"{folder} holds other networks or optimizers than this configuration makes: give back the old "
+            "configuration, or choose another --workdir."
         )
-        self._manager.save(iteration, args=items, force=True)
+    best = record["best"] and Best(**record["best"])
+    progress = Progress(record["iteration"], record["patches"], record["evaluated"], best)
+    return _read_arrays(folder, shapes), progress
 
-    @_undisturbed()
-    def restore(self, states: dict[str, Any], data: grain.DatasetIterator) -> dict[str, Any]:
-        """The newest states as numpy arrays, shaped like `states`; moves `data` to where it stood.
 
-        Raises:
-          ConfigError: what was saved is not shaped like that.
-        """
-        target = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), states)
-        items = ocp.args.Composite(
-            state=ocp.args.StandardRestore(target), data=grain.checkpoint.CheckpointRestore(data)
-        )
-        iteration = self._manager.latest_step()
-        other = ConfigError(
-            f"{self._manager.directory / str(iteration)} holds other networks or optimizers than this "
-            "configuration makes: give back the old configuration, or choose another --workdir."
-        )
-        try:
-            restored = self._manager.restore(iteration, args=items)["state"]
-        except ValueError as error:  # orbax looks at the structure, not at the shapes
-            raise other from error
-        if any(a.shape != b.shape for a, b in zip(*map(jax.tree.leaves, (restored, target)), strict=True)):
-            raise other
-        return restored
+def read_record(folder: Path) -> dict[str, Any]:
+    """What `record.json` of a checkpoint says, after comparing every file with it.
 
-    @_undisturbed()
-    def wait(self) -> None:
-        """Waits for what is being written."""
-        self._manager.wait_until_finished()
+    Raises:
+      DamagedError: a file is missing or changed; names it.
+    """
+    path = folder / RECORD_FILE
+    try:
+        record = json.loads(path.read_bytes())
+        if record.pop("sha256") != _sha256_of_record(record):
+            raise ValueError
+    except FileNotFoundError:
+        raise DamagedError(f"{path} is missing") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise DamagedError(f"{path} is damaged") from None
+    for name, (size, digest) in record["files"].items():
+        path = folder / name
+        if not path.is_file():
+            raise DamagedError(f"{path} is missing")
+        if path.stat().st_size != size:
+            raise DamagedError(f"{path} is damaged ({path.stat().st_size} bytes instead of {size})")
+        if _sha256(path) != digest:
+            raise DamagedError(f"{path} is damaged (its checksum differs)")
+    return record
 
-    @_undisturbed()
-    def close(self) -> None:
-        """Waits, and ends the threads that write."""
-        self._manager.close()
+
+def iterations(run_folder: Path, stage: str) -> list[int]:
+    """The checkpoints of a stage, oldest first; unfinished and damaged ones have other names."""
+    folder = stage_folder(run_folder, stage)
+    return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit() and path.is_dir())
+
+
+def stage_folder(run_folder: Path, stage: str) -> Path:
+    """Where the checkpoints of a stage lie."""
+    return run_folder.resolve() / "checkpoints" / stage
 
 
 def newest_stage(run_folder: Path, stages: Sequence[str] = STAGES) -> str | None:
     """The last of `stages` that has a checkpoint in a run folder, or None."""
-    with_checkpoint = [stage for stage in stages if _iterations(run_folder, stage)]
+    with_checkpoint = [stage for stage in stages if iterations(run_folder, stage)]
     return with_checkpoint[-1] if with_checkpoint else None
 
 
-def read_config(run_folder: Path) -> dict[str, Any] | None:
-    """The configuration a run folder was made with, as nested dicts; None where there is none.
+def read_config(folder: Path) -> dict[str, Any] | None:
+    """The configuration a run folder, or a checkpoint, was made with, as nested dicts; None where there is none.
 
     Raises:
       ConfigError: the file is there but cannot be read.
     """
-    path = run_folder / CONFIG_FILE
+    inside = folder / RECORD_FILE
+    path = inside if inside.exists() else folder / CONFIG_FILE
     if not path.exists():
         return None
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return found["config"] if path == inside else found
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f"{path} cannot be read ({error}): restore it, or choose another --workdir."
         ) from None
@@ -138,42 +205,37 @@ def write_config(run_folder: Path, config: dict[str, Any]) -> None:
         temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def load_generator(run_folder: Path) -> tuple[Any, Any]:
-    """(params, ema) of the generator in the newest checkpoint of a run folder, as numpy trees.
+def load_generator(folder: Path) -> tuple[Any, Any]:
+    """(params, ema) of a generator, as numpy trees.
+
+    Args:
+      folder: a run folder, for its newest checkpoint, or one checkpoint: RUN/checkpoints/psnr/best.
 
     Raises:
       ConfigError: there is no such folder, or no checkpoint in it.
+      CheckpointError: it is damaged.
     """
-    stage = newest_stage(run_folder)
-    if stage is None:
-        raise ConfigError(f"{run_folder} holds no checkpoint: give the workdir of a run that has saved one.")
-    _quiet_orbax()
-    path = _stage_folder(run_folder, stage) / str(max(_iterations(run_folder, stage))) / "state"
-    with ocp.PyTreeCheckpointer() as reader:
-        saved = reader.metadata(path).item_metadata.tree["g"]
-        wanted = {
-            "g": {
-                name: jax.tree.map(lambda x: np.empty(x.shape, x.dtype), saved[name])
-                for name in ("params", "ema")
-            }
-        }
-        # Into numpy, said explicitly: the devices it was saved from may not exist here.
-        into_numpy = ocp.checkpoint_utils.construct_restore_args(wanted)
-        arguments = ocp.args.PyTreeRestore(item=wanted, restore_args=into_numpy, partial_restore=True)
-        generator = reader.restore(path, args=arguments)["g"]
+    if not (folder / RECORD_FILE).exists():
+        stage = newest_stage(folder)
+        if stage is None:
+            raise ConfigError(f"{folder} holds no checkpoint: give the workdir of a run that has saved one.")
+        folder = stage_folder(folder, stage) / str(iterations(folder, stage)[-1])
+    try:
+        arrays = read_record(folder)["arrays"]
+    except DamagedError as error:
+        raise CheckpointError(
+            f"{error}: give another checkpoint (there are {_others(folder)}), or delete {folder}."
+        ) from None
+    wanted: dict[str, Any] = {"g": {"params": {}, "ema": {}}}
+    for name, (dtype, shape) in arrays.items():
+        first, *parents, last = name.split("/")
+        if first == "g" and parents[:1] in (["params"], ["ema"]):
+            place = wanted["g"]
+            for parent in parents:
+                place = place.setdefault(parent, {})
+            place[last] = jax.ShapeDtypeStruct(shape, dtype)
+    generator = _read_arrays(folder, wanted)["g"]
     return generator["params"], generator["ema"]
-
-
-def _stage_folder(run_folder: Path, stage: str) -> Path:
-    return run_folder.resolve() / "checkpoints" / stage
-
-
-def _iterations(run_folder: Path, stage: str) -> list[int]:
-    """Finished checkpoints; orbax gives its unfinished folders other names."""
-    folder = _stage_folder(run_folder, stage)
-    return (
-        sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit()) if folder.is_dir() else []
-    )
 
 
 def write_generator(run_folder: Path, config: dict[str, Any], params: Any, ema: Any) -> None:
@@ -196,11 +258,56 @@ def write_generator(run_folder: Path, config: dict[str, Any], params: Any, ema: 
             unfinished = Path(parent) / run_folder.name
             unfinished.mkdir()
             write_config(unfinished, config)
-            with ocp.PyTreeCheckpointer() as writer:
-                state = _stage_folder(unfinished, STAGES[0]) / "0" / "state"
-                writer.save(state, {"g": {"params": params, "ema": ema}})
+            states = {"g": {"params": params, "ema": ema}}
+            write(stage_folder(unfinished, STAGES[0]) / "0", states, Progress(), config)
             unfinished.rename(run_folder)
     except OSError as error:
         raise ConfigError(
             f"{run_folder} cannot be written ({error.strerror}): choose another place."
         ) from None
+
+
+def _open_orbax() -> ocp.Checkpointer:
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=_ALONE)
+    return ocp.Checkpointer(handler, multiprocessing_options=_ALONE)
+
+
+def _read_arrays(folder: Path, shapes: Any) -> Any:
+    target = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), shapes)
+    # Into numpy, said explicitly: the devices it was saved from may not exist here.
+    into_numpy = ocp.checkpoint_utils.construct_restore_args(target)
+    arguments = ocp.args.PyTreeRestore(item=target, restore_args=into_numpy, partial_restore=True)
+    with _open_orbax() as reader:
+        return reader.restore(folder.resolve() / "state", args=arguments)
+
+
+def _describe(states: Any) -> dict[str, list[Any]]:
+    """{"g/params/conv_first/weight": [dtype, shape]} of every array."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): [np.dtype(x.dtype).name, list(x.shape)]
+        for path, x in jax.tree_util.tree_leaves_with_path(states)
+    }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sha256_of_record(record: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def _flush_folder(folder: Path) -> None:
+    """Makes a rename survive a power cut, where the file system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _others(folder: Path) -> str:
+    names = sorted((p.name for p in folder.parent.glob("*") if p.name.isdigit() and p != folder), key=int)
+    return ", ".join(str(folder.parent / name) for name in names) or "none"

@@ -16,6 +16,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from esrgan_jax.errors import ConfigError
+from esrgan_jax.files import cache_dir
 
 AXIS = "batch"
 
@@ -37,6 +38,24 @@ def start_cpu_devices(count: int) -> None:
         return
     with contextlib.suppress(RuntimeError):  # JAX has started
         jax.config.update("jax_num_cpu_devices", count)
+
+
+def use_compilation_cache() -> None:
+    """Keeps what XLA compiles from now on for later runs, in `cache_dir()/xla`; a folder the user chose stays.
+
+    Where that cannot be written, nothing is kept.
+    """
+    if jax.config.jax_compilation_cache_dir is None:
+        folder = cache_dir() / "xla"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            return
+        if not os.access(folder, os.W_OK):
+            return
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+    # The default leaves out what compiles in less than a second: small networks do.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def cores_dividing(batch_sizes: Sequence[int]) -> int:
@@ -109,6 +128,11 @@ def all_reduce_mean(tree: Any) -> Any:
     return jax.lax.pmean(tree, AXIS)
 
 
+def sum_over_devices(x: Any) -> Any:
+    """Adds a value up over the devices."""
+    return jax.lax.psum(x, AXIS)
+
+
 def from_first_device(tree: Any) -> Any:
     """Every leaf as the first device has it, on every device."""
     first = jax.lax.axis_index(AXIS) == 0
@@ -118,7 +142,7 @@ def from_first_device(tree: Any) -> Any:
 def pmap(
     function: Callable, *, in_axes: Any, out_axes: Any, donate_argnums: Any = (), devices=None
 ) -> Callable:
-    """`jax.pmap` over this project's axis and the chosen local devices (None: every device)."""
+    """`jax.pmap` over this project's axis and the chosen devices (None: every device of every process)."""
     return jax.pmap(
         function,
         axis_name=AXIS,
@@ -127,6 +151,15 @@ def pmap(
         donate_argnums=donate_argnums,
         devices=devices,
     )
+
+
+def in_every_process(devices: Sequence[jax.Device]) -> list[jax.Device]:
+    """As many devices of every process as `devices` are of this one, for a `pmap` in which all take part."""
+    return [
+        device
+        for process in range(jax.process_count())
+        for device in jax.local_devices(process)[: len(devices)]
+    ]
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
@@ -14,22 +15,33 @@ from tqdm import tqdm
 class Console:
     """Prints lines to the terminal, above the bar if there is one, and appends them to a log file.
 
+    A log that cannot be written, because the disk is full, is no reason to stop: `problem` says why.
+
     Args:
-      log: the log file.
+      log: the log file; None: says nothing at all, because another process does.
     """
 
-    def __init__(self, log: Path):
-        self._file = log.open("a", encoding="utf-8")
+    def __init__(self, log: Path | None):
+        self.problem: str | None = None
+        self._file = None if log is None else log.open("a", encoding="utf-8")
 
     def say(self, line: str) -> None:
         """Prints and logs one line."""
+        if self._file is None:
+            return
         tqdm.write(line, file=sys.stdout)
         sys.stdout.flush()
-        self._file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
-        self._file.flush()
+        try:
+            self._file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+            self._file.flush()
+            self.problem = None
+        except OSError as error:
+            self.problem = f"train.log cannot be written ({error.strerror})"
 
     def announce(self, name: str, what: str) -> None:
         """Says what begins now and may take a while; on a terminal the line that ends it takes its place."""
+        if self._file is None:
+            return
         end = "\r" if sys.stdout.isatty() else "\n"
         tqdm.write(f"{name:<9} {what} ...", file=sys.stdout, end=end)
         sys.stdout.flush()
@@ -44,7 +56,19 @@ class Console:
 
     def close(self) -> None:
         """Closes the log file."""
-        self._file.close()
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # what a full disk did not take
+                self._file.close()
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """What a meter read at one moment: the clock, and what it had counted by then."""
+
+    time: float
+    done: int
+    paused: float
+    waited: float
 
 
 class Meter:
@@ -55,14 +79,16 @@ class Meter:
 
     def __init__(self, name: str, total: int, done: int):
         self._name, self._total, self._done = name, total, done
+        self._paused = self._waited = 0.0
         self._bar: tqdm | None = None
-        self._start: tuple[float, int] | None = None
+        self._start: _Mark | None = None
+        self._last: _Mark | None = None
 
-    def advance(self) -> None:
-        """Counts one finished iteration."""
+    def advance(self, waited: float = 0.0) -> None:
+        """Counts one finished iteration, for which the devices waited so many seconds for data."""
         self._done += 1
         if self._bar is None:
-            self._start = (time.perf_counter(), self._done)
+            self._start = self._last = self._mark()
             self._bar = tqdm(
                 total=self._total,
                 initial=self._done,
@@ -72,22 +98,40 @@ class Meter:
                 dynamic_ncols=True,
             )
         else:
+            self._waited += waited
             self._bar.update()
 
-    def report(self, losses: dict[str, float], batch_size: int) -> str:
-        """One line: iteration, losses, images per second, time left."""
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Around work between the iterations, which is no part of their speed."""
+        start = time.perf_counter()
+        yield
+        self._paused += time.perf_counter() - start
+
+    def report(self, losses: dict[str, float], batch_size: int) -> tuple[str, float]:
+        """What happened since the last report.
+
+        Returns:
+          One line: iteration, losses, images per second, time left; and the share of the time for which the
+          devices waited for data, 0 to 1.
+        """
         line = f"{self._name:<9} {self._done}/{self._total}: " + ", ".join(
             f"{name} {value:.4g}" for name, value in losses.items()
         )
-        start, first = self._start or (0.0, self._done)
-        if self._done == first:
-            return line
-        seconds = (time.perf_counter() - start) / (self._done - first)
-        speed = f"{batch_size / seconds:.1f} images/s"
+        start, last, now = self._start, self._last, self._mark()
+        if start is None or last is None or last.done == now.done:
+            return line, 0.0
+        self._last = now
+        seconds = max(now.time - last.time - (now.paused - last.paused), 1e-9)
+        speed = f"{batch_size * (now.done - last.done) / seconds:.1f} images/s"
         if self._bar is not None:  # one number for all losses of the generator: there is no room for more
             loss = sum(value for name, value in losses.items() if name.startswith("l_g_"))
             self._bar.set_postfix_str(f"loss {loss:.4g}, {speed}", refresh=False)
-        return f"{line}; {speed}, {duration(seconds * (self._total - self._done))} left"
+        left = (now.time - start.time) / (now.done - start.done) * (self._total - now.done)
+        return f"{line}; {speed}, {duration(left)} left", (now.waited - last.waited) / seconds
+
+    def _mark(self) -> _Mark:
+        return _Mark(time.perf_counter(), self._done, self._paused, self._waited)
 
     def close(self) -> None:
         """Ends the bar."""

@@ -1,65 +1,18 @@
-"""States and the data's position come back exactly; only whole checkpoints count."""
+"""Arrays come back exactly, damage is found in every file, and only whole checkpoints count."""
 
-import contextlib
 import json
-import signal
+import shutil
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from esrgan_jax import checkpoint, parallel
-from esrgan_jax.checkpoint import Checkpointer
-from esrgan_jax.data.pipeline import make_train_iterator
-from esrgan_jax.errors import ConfigError
+from esrgan_jax import checkpoint
+from esrgan_jax.checkpoint import Best, DamagedError, Progress
+from esrgan_jax.errors import CheckpointError, ConfigError
 from esrgan_jax.training.optimizers import adam
 from esrgan_jax.training.state import create_generator_state
-
-
-class Noise:
-    """Five pictures of noise."""
-
-    def __len__(self):
-        return 5
-
-    def __getitem__(self, index):
-        lr = np.random.default_rng(index).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        return {"lr": lr, "hr": lr.repeat(4, axis=0).repeat(4, axis=1)}
-
-    def name(self, index):
-        return str(index)
-
-    def hr_size(self, index):
-        return (32, 32)
-
-
-@pytest.fixture
-def make_data():
-    """A new iterator at its beginning."""
-    made = []
-
-    def make():
-        made.append(make_train_iterator(Noise(), scale=4, gt_size=16, batch_size=2, seed=0, num_threads=2))
-        return made[-1]
-
-    yield make
-    for data in made:
-        data.close()
-
-
-@pytest.fixture
-def open_checkpointer(tmp_path):
-    """A checkpointer on the same folder; closed at the end."""
-    opened = []
-
-    def open_one(stage="psnr", **options):
-        opened.append(Checkpointer(tmp_path, stage, **options))
-        return opened[-1]
-
-    yield open_one
-    for checkpointer in opened:
-        checkpointer.close()
 
 
 def make_states(seed=0, features=3):
@@ -69,7 +22,7 @@ def make_states(seed=0, features=3):
         "bias": np.float32([1, 2]),
     }
     state = create_generator_state(params, adam(lambda _: 1e-3), jax.tree.map(lambda x: x / 3, params))
-    return {"g": state.replace(finished=jnp.int32(seed))}
+    return jax.device_get({"g": state.replace(finished=jnp.int32(seed))})
 
 
 def assert_equal(tree, other):
@@ -79,112 +32,125 @@ def assert_equal(tree, other):
         np.testing.assert_array_equal(a, b)
 
 
-def assert_same_batch(a, b):
-    for name in ("lr", "hr"):
-        np.testing.assert_array_equal(a[name], b[name])
+def write(run_folder, iteration, stage="psnr", seed=None, **progress):
+    folder = checkpoint.stage_folder(run_folder, stage) / str(iteration)
+    states = make_states(iteration if seed is None else seed)
+    checkpoint.write(folder, states, Progress(iteration, **progress), {"scale": 4, "betas": (0.9, 0.99)})
+    return folder
 
 
-def test_states_and_position_come_back(open_checkpointer, make_data):
-    states, data = parallel.replicate(make_states(7)), make_data()
-    for _ in range(3):
-        next(data)
-    writing = open_checkpointer()
-    assert writing.latest() is None
-    writing.save(3, states, data)
-    expected = next(data)
-    writing.wait()
-    assert writing.latest() == 3
-
-    reading, fresh = open_checkpointer(), make_data()
-    shapes = jax.eval_shape(lambda: make_states(0))
-    restored = reading.restore(shapes, fresh)
-    assert_equal(restored, jax.device_get(states))
-    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(restored))
-    assert_same_batch(next(fresh), expected)
+def test_states_and_progress_come_back(tmp_path):
+    progress = {"patches": 28, "evaluated": False, "best": Best("psnr_y", 31.5, 5)}
+    folder = write(tmp_path, 7, **progress)
+    states, found = checkpoint.read(folder, jax.eval_shape(lambda: make_states(0)))
+    assert_equal(states, make_states(7))
+    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(states))
+    assert found == Progress(7, **progress)
+    assert [path.name for path in folder.parent.iterdir()] == ["7"]
 
 
-def test_states_may_be_donated_at_once(open_checkpointer, make_data):
-    states = parallel.replicate(make_states(1))
-    expected = jax.device_get(states)
-    step = parallel.pmap(
-        lambda s, _: jax.tree.map(lambda x: x + 1, s), in_axes=(None, 0), out_axes=None, donate_argnums=(0,)
-    )
-    checkpointer, data = open_checkpointer(), make_data()
-    for iteration in (1, 2, 3):
-        checkpointer.save(iteration, states, data)
-        states = step(states, np.zeros(8))
-    checkpointer.wait()
-    expected = jax.tree.map(lambda x: x + 1, jax.tree.map(lambda x: x + 1, expected))
-    assert_equal(checkpointer.restore(jax.device_get(states), data), expected)
+def test_record_says_what_made_it(tmp_path):
+    record = checkpoint.read_record(write(tmp_path, 7))
+    assert record["config"] == {"scale": 4, "betas": [0.9, 0.99]}
+    assert record["versions"]["jax"] == jax.__version__
+    assert record["versions"].keys() >= {"flax", "optax", "orbax-checkpoint", "esrgan-jax"}
+    assert record["arrays"]["g/params/body/weight"] == ["float32", [2, 3]]
 
 
-def test_saving_an_iteration_again_leaves_it_alone(open_checkpointer, make_data):
-    checkpointer, data = open_checkpointer(), make_data()
-    checkpointer.save(2, make_states(1), data)
-    checkpointer.wait()
-    checkpointer.save(2, make_states(5), data)
-    checkpointer.wait()
-    assert_equal(checkpointer.restore(make_states(0), data), jax.device_get(make_states(1)))
+def damages(path):
+    """A file with each kind of damage in turn, and whole again."""
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    path.unlink()
+    yield "deleted"
+    for name, data in {
+        "emptied": b"",
+        "cut": whole[:-1],
+        "longer": whole + b"\0",
+        "first byte": bytes([whole[0] ^ 1]) + whole[1:],
+        "middle byte": whole[:middle] + bytes([whole[middle] ^ 128]) + whole[middle + 1 :],
+        "last byte": whole[:-1] + bytes([whole[-1] ^ 1]),
+    }.items():
+        if data != whole:
+            path.write_bytes(data)
+            yield name
+    path.write_bytes(whole)
 
 
-def test_older_ones_are_deleted(open_checkpointer, make_data, tmp_path):
-    checkpointer, data = open_checkpointer(max_to_keep=2), make_data()
-    for iteration in (1, 2, 3, 10):
-        checkpointer.save(iteration, make_states(iteration), data)
-    checkpointer.wait()
-    checkpointer.close()
-    assert {path.name for path in (tmp_path / "checkpoints/psnr").iterdir()} == {"3", "10"}
-    assert open_checkpointer().latest() == 10
+def test_damage_of_any_file_is_found(tmp_path):
+    folder = write(tmp_path, 3)
+    shapes = make_states()
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(files) > 5
+    for path in files:
+        for damage in damages(path):
+            try:
+                with pytest.raises(DamagedError) as caught:
+                    checkpoint.read(folder, shapes)
+            except BaseException:
+                # What changes no word of the record does no harm.
+                assert path.name == "record.json", (path, damage)
+                assert_equal(checkpoint.read(folder, shapes)[0], make_states(3))
+            else:
+                assert str(path) in str(caught.value)
+    assert_equal(checkpoint.read(folder, shapes)[0], make_states(3))
 
 
-@pytest.mark.parametrize("change", ["shape", "structure"])
-def test_other_states_are_refused(open_checkpointer, make_data, change):
-    checkpointer, data = open_checkpointer(), make_data()
-    checkpointer.save(1, make_states(), data)
-    checkpointer.wait()
-    others = make_states(features=4) if change == "shape" else make_states() | {"d": np.float32(0)}
+@pytest.mark.parametrize("change", ["shape", "structure", "dtype"])
+def test_other_states_are_refused(tmp_path, change):
+    others = {
+        "shape": lambda: make_states(features=4),
+        "structure": lambda: make_states() | {"d": np.float32(0)},
+        "dtype": lambda: jax.tree.map(lambda x: np.asarray(x, np.float64), make_states()),
+    }
+    folder = write(tmp_path, 1)
     with pytest.raises(ConfigError, match=r"checkpoints/psnr/1 holds other networks or optimizers"):
-        checkpointer.restore(others, data)
+        checkpoint.read(folder, others[change]())
 
 
-def test_what_was_being_written_does_not_count(open_checkpointer, make_data, tmp_path):
-    checkpointer = open_checkpointer()
-    checkpointer.save(4, make_states(4), make_data())
-    checkpointer.wait()
-    unfinished = tmp_path / "checkpoints/psnr/5.orbax-checkpoint-tmp-1700000000"
-    (unfinished / "state").mkdir(parents=True)
-    assert checkpoint.newest_stage(tmp_path) == "psnr"
-    assert open_checkpointer().latest() == 4
-    params, _ = checkpoint.load_generator(tmp_path)
-    np.testing.assert_array_equal(params["bias"], make_states(4)["g"].params["bias"])
+def test_failed_write_leaves_nothing(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError("no record today")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "atomic_write", fail)
+        with pytest.raises(OSError, match="no record today"):
+            write(tmp_path, 4)
+    assert list((tmp_path / "checkpoints/psnr").iterdir()) == []
+    write(tmp_path, 4)
+    assert checkpoint.iterations(tmp_path, "psnr") == [4]
 
 
-def test_newest_stage(open_checkpointer, make_data, tmp_path):
+def test_newest_stage(tmp_path):
     assert checkpoint.newest_stage(tmp_path) is None
     assert checkpoint.newest_stage(tmp_path / "missing") is None
-    psnr = open_checkpointer("psnr")
-    open_checkpointer("gan")  # makes its folder, and nothing in it
-    psnr.save(1, make_states(), make_data())
-    psnr.wait()
+    (tmp_path / "checkpoints/gan").mkdir(parents=True)
+    write(tmp_path, 1)
     assert checkpoint.newest_stage(tmp_path) == "psnr"
-    gan = open_checkpointer("gan")
-    gan.save(1, make_states(), make_data())
-    gan.wait()
+    write(tmp_path, 1, "gan")
     assert checkpoint.newest_stage(tmp_path) == "gan"
     assert checkpoint.newest_stage(tmp_path, ["psnr"]) == "psnr"
 
 
-def test_generator_of_a_run_folder(open_checkpointer, make_data, tmp_path):
-    """Parameters and EMA alone, of the newest iteration of the last stage."""
-    psnr, gan = open_checkpointer("psnr"), open_checkpointer("gan")
-    for checkpointer, iterations in ((psnr, (9, 100)), (gan, (2, 10))):
+def test_generator_of_a_run_folder(tmp_path):
+    """Parameters and EMA alone, of the newest iteration of the last stage, or of the checkpoint that is named."""
+    for stage, iterations in (("psnr", (9, 100)), ("gan", (2, 10))):
         for iteration in iterations:
-            checkpointer.save(iteration, parallel.replicate(make_states(iteration)), make_data())
-        checkpointer.wait()
-    params, ema = checkpoint.load_generator(tmp_path)
-    expected = make_states(10)["g"]
-    assert_equal((params, ema), jax.device_get((expected.params, expected.ema)))
-    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves((params, ema)))
+            write(tmp_path, iteration, stage)
+    for folder, seed in ((tmp_path, 10), (tmp_path / "checkpoints/psnr/9", 9)):
+        expected = make_states(seed)["g"]
+        found = checkpoint.load_generator(folder)
+        assert_equal(found, (expected.params, expected.ema))
+        assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(found))
+    assert checkpoint.read_config(tmp_path / "checkpoints/psnr/9")["scale"] == 4
+
+
+def test_damaged_generator(tmp_path):
+    for iteration in (1, 2):
+        folder = write(tmp_path, iteration)
+    shutil.rmtree(folder / "state/d")
+    with pytest.raises(CheckpointError, match=rf"{folder}/state/d/\w+ is missing: give another .*psnr/1\)"):
+        checkpoint.load_generator(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["missing", "empty"])
@@ -204,19 +170,10 @@ def test_config_file(tmp_path):
         checkpoint.read_config(tmp_path)
 
 
-@pytest.fixture(params=[signal.default_int_handler, signal.SIG_IGN])
-def interrupt_handler(request):
-    """Ctrl-C as usual, and as a shell sets it for what runs in the background."""
-    before = signal.signal(signal.SIGINT, request.param)
-    yield request.param
-    signal.signal(signal.SIGINT, before)
-
-
-def test_interruption_waits_until_orbax_is_done(interrupt_handler):
-    went_on = False
-    ignored = interrupt_handler is signal.SIG_IGN
-    with contextlib.nullcontext() if ignored else pytest.raises(KeyboardInterrupt), checkpoint._undisturbed():
-        signal.raise_signal(signal.SIGINT)
-        went_on = True
-    assert went_on
-    assert signal.getsignal(signal.SIGINT) is interrupt_handler
+def test_run_folder_of_a_generator_alone(tmp_path):
+    params = make_states(5)["g"].params
+    checkpoint.write_generator(tmp_path / "run", {"scale": 2}, params, params)
+    assert_equal(checkpoint.load_generator(tmp_path / "run")[1], params)
+    assert checkpoint.read_config(tmp_path / "run") == {"scale": 2}
+    with pytest.raises(ConfigError, match="exists: choose a new name"):
+        checkpoint.write_generator(tmp_path / "run", {}, params, params)

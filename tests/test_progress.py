@@ -3,6 +3,7 @@
 import contextlib
 import io
 import re
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +47,23 @@ def test_lines_go_to_stdout_and_with_their_time_to_the_log(tmp_path, capsys):
     assert [re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", "", line) for line in log] == ["first", "second"]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_full_disk_does_not_stop_anyone(capsys):
+    console = Console(Path("/dev/full"))
+    console.say("first")
+    assert console.problem == "train.log cannot be written (No space left on device)"
+    console.close()
+    assert capsys.readouterr() == ("first\n", "")
+
+
+def test_console_of_another_process_says_nothing(capsys):
+    console = Console(None)
+    with console.phase("data", "photos"):
+        console.say("first")
+    console.close()
+    assert capsys.readouterr() == ("", "")
+
+
 def test_phase_is_announced_and_timed(tmp_path, capsys, clock):
     console = Console(tmp_path / "train.log")
     with console.phase("data", "photos"):
@@ -79,11 +97,11 @@ def test_rates_leave_out_the_iteration_that_compiles(clock, capsys):
     meter = Meter("psnr", 1000, 0)
     clock.now += 300  # compiles
     meter.advance()
-    assert meter.report({"l_g_pix": 0.5}, 8) == "psnr      1/1000: l_g_pix 0.5"
+    assert meter.report({"l_g_pix": 0.5}, 8) == ("psnr      1/1000: l_g_pix 0.5", 0)
     for _ in range(99):
         clock.now += 0.5
         meter.advance()
-    line = meter.report({"l_g_pix": 0.12345, "l_g_gan": 1e-5}, 8)
+    line, _ = meter.report({"l_g_pix": 0.12345, "l_g_gan": 1e-5}, 8)
     assert line == "psnr      100/1000: l_g_pix 0.1235, l_g_gan 1e-05; 16.0 images/s, 7 min 30 s left"
     meter.close()
     assert capsys.readouterr() == ("", "")
@@ -95,7 +113,25 @@ def test_resumed_stage_counts_from_where_it_was(clock):
     for _ in range(4):
         clock.now += 2
         meter.advance()
-    assert meter.report({"a": 1.0}, 4) == "gan       95/100: a 1; 2.0 images/s, 10 s left"
+    assert meter.report({"a": 1.0}, 4)[0] == "gan       95/100: a 1; 2.0 images/s, 10 s left"
+    meter.close()
+
+
+def test_rate_of_the_time_since_the_last_report(clock):
+    """Evaluations and saving are no part of it, but of the time that is left."""
+    meter = Meter("psnr", 31, 0)
+    meter.advance()
+    for seconds, waited, line, idle in (
+        (1, 0.25, "psnr      11/31: a 1; 8.0 images/s, 20 s left", 0.25),
+        (2, 0.5, "psnr      21/31: a 1; 4.0 images/s, 20 s left", 0.25),
+        (4, 0.0, "psnr      31/31: a 1; 2.0 images/s, 0 s left", 0.0),
+    ):
+        for _ in range(10):
+            clock.now += seconds
+            meter.advance(waited)
+        assert meter.report({"a": 1.0}, 8) == (line, pytest.approx(idle))
+        with meter.paused():
+            clock.now += 10
     meter.close()
 
 
@@ -110,7 +146,7 @@ def test_bar_on_a_terminal(tmp_path, clock, monkeypatch):
         for _ in range(10):
             meter.advance()
             clock.now += 60
-        console.say(meter.report(losses, 16))
+        console.say(meter.report(losses, 16)[0])
         meter.close()
         console.close()
     bar = terminal.getvalue().splitlines()[-1].split("\r")[-1]

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+from disks import fill, small_disk
 from PIL import Image
 
 import train
@@ -83,16 +87,26 @@ class Command:
         self._listener = threading.Thread(target=lambda: self.errors.extend(self.process.stderr))
         self._listener.start()
 
-    def stop_after(self, line, with_signal):
-        """Sends a signal as soon as stdout shows a line that begins with `line`; returns the exit code."""
+    def read_until(self, line):
+        """Reads stdout until a line that begins with `line`."""
         for text in self.process.stdout:
             self.lines.append(text.rstrip("\n"))
             if text.startswith(line):
-                self.process.send_signal(with_signal)
-                break
-        else:
-            raise AssertionError(f"{line!r} never came: {self.lines} {self.errors}")
-        return self.end()
+                return
+        raise AssertionError(f"{line!r} never came: {self.lines} {self.errors}")
+
+    def stop_after(self, line, with_signal):
+        """Sends a signal as soon as stdout shows a line that begins with `line`; returns the exit code."""
+        self.read_until(line)
+        start = time.perf_counter()
+        self.process.send_signal(with_signal)
+        code = self.end()
+        self.seconds_to_end = time.perf_counter() - start
+        return code
+
+    def saved_at(self):
+        """The iteration at which the run says that a signal stopped it."""
+        return next(int(text.split()[5]) for text in self.lines if "is saved; resumable" in text)
 
     def end(self):
         """Reads until the process ends; returns the exit code."""
@@ -143,7 +157,8 @@ def test_what_a_run_says(whole):
         r"^init      psnr stage: \d+\.\d s$",
         r"^compile   psnr stage \.\.\.$",
         r"^compile   psnr stage: \d+\.\d s; first step: \d+\.\d s; peak memory \d+\.\d\d GB$",
-        r"^psnr      30/60: l_g_pix \S+; \d+\.\d images/s, .* left$",
+        r"^data      first batch: \d+\.\d s$",
+        r"^psnr      30/60: .*l_g_pix \S+; \d+\.\d images/s, .* left$",
         r"^evaluate  psnr 60: EMA network \S+ dB, bicubic \S+ dB on Y \([+-]\d+\.\d\d\); SSIM",
         r"^compile   gan stage: ",
         r"^gan       30/30: .*l_d_fake .*l_g_gan .*l_g_pix .*, 0 s left$",
@@ -182,7 +197,9 @@ def test_what_a_run_leaves(whole):
         assert image.size == (1200, 700)
         image.load()
     for stage, iterations in (("psnr", {"40", "50", "60"}), ("gan", {"10", "20", "30"})):
-        assert {path.name for path in (folder / "checkpoints" / stage).iterdir()} == iterations
+        best = (folder / "checkpoints" / stage / "best").resolve().name
+        saved = {path.name for path in (folder / "checkpoints" / stage).iterdir()}
+        assert saved == iterations | {"best", best}
         assert len(list((folder / "tensorboard" / stage).glob("events*"))) == 1
     lines = read_lines(folder)
     assert [line["iteration"] for line in lines if "lr" in line] == list(range(5, 61, 5))
@@ -205,17 +222,25 @@ def test_killed_runs_go_on_to_the_same_end(images, whole, tmp_path):
     assert killed.stop_after("psnr      30/60", signal.SIGKILL) == -signal.SIGKILL
 
     interrupted = Command(images, folder, **cache)
-    assert interrupted.stop_after("psnr      45/60", signal.SIGINT) == 130
+    assert interrupted.stop_after("psnr      45/60", signal.SIGINT) == 0
     # Checkpoints are written in the background: the newest may have been unfinished.
     assert interrupted.says(r"^restore   psnr stage at iteration (10|20|30): ")
     assert not interrupted.says(r"^psnr      (5|10)/60")
-    assert interrupted.errors == [
-        "train.py: interrupted; the same command goes on from the newest checkpoint.\n"
-    ]
+    assert interrupted.errors == []
+    stopped = interrupted.saved_at()
+    assert 45 <= stopped <= 52  # the line is there before its iteration ends, and this process reads it later
+
+    # In the evaluation at the stage's end, which then is still to be made.
+    evaluating = Command(images, folder, **cache)
+    assert evaluating.stop_after("psnr      60/60", signal.SIGTERM) == 0
+    assert evaluating.says(f"^restore   psnr stage at iteration {stopped}: ")
+    evaluated = evaluating.says("^evaluate  psnr 60: ")
+    assert evaluating.says("resumable")
 
     killed = Command(images, folder, **cache)
     assert killed.stop_after("gan       25/30", signal.SIGKILL) == -signal.SIGKILL
-    assert killed.says("^restore   psnr stage at iteration 40: ")
+    assert killed.says("^restore   psnr stage at iteration 60: ")
+    assert killed.says("^evaluate  psnr 60: ") or evaluated
 
     last = Command(images, folder, **cache)
     assert last.end() == 0
@@ -223,31 +248,91 @@ def test_killed_runs_go_on_to_the_same_end(images, whole, tmp_path):
     assert last.says(r"^restore   gan stage at iteration (10|20): ")
     assert not last.says("^psnr ")
 
-    for stage, iteration in (("psnr", "60"), ("gan", "30")):
-        checkpoint, other = (root / "checkpoints" / stage / iteration for root in (folder, expected))
-        states, other_states = read_state(checkpoint / "state"), read_state(other / "state")
-        assert {"finished", "params", "ema", "opt_state"} <= set(states["g"])
-        assert ("d" in states) == (stage == "gan")
-        for (path, leaf), (other_path, other_leaf) in zip(
-            *map(jax.tree_util.tree_leaves_with_path, (states, other_states)), strict=True
-        ):
-            name = jax.tree_util.keystr(path)
-            assert name == jax.tree_util.keystr(other_path)
-            np.testing.assert_array_equal(leaf, other_leaf, err_msg=name, strict=True)
-        positions = [sorted(path.rglob("data/**/*.json")) for path in (checkpoint, other)]
-        assert positions[0]
-        for mine, theirs in zip(*positions, strict=True):
-            assert mine.read_bytes() == theirs.read_bytes()
-    assert (folder / "metrics.jsonl").read_bytes() == (expected / "metrics.jsonl").read_bytes()
+    assert_same_end(folder, expected)
     for sample in (expected / "samples").iterdir():
         assert (folder / "samples" / sample.name).read_bytes() == sample.read_bytes()
 
 
-def test_interrupted_while_compiling(images, tmp_path):
-    """XLA cannot be stopped in the middle, and would crash under a Python that is being taken down."""
+def assert_same_end(folder, expected):
+    """Both stages end with the same bits."""
+    for stage, iteration in (("psnr", "60"), ("gan", "30")):
+        records = assert_same_states(folder, expected, stage, iteration)
+        same = ("iteration", "patches", "arrays", "versions") + ("evaluated", "best") * (stage == "gan")
+        for name in same:  # the PSNR stage may have been saved before its evaluation
+            assert records[0][name] == records[1][name]
+    assert (folder / "metrics.jsonl").read_bytes() == (expected / "metrics.jsonl").read_bytes()
+
+
+def assert_same_states(folder, expected, stage, iteration):
+    """A checkpoint of two runs holds the same bits; returns what else it holds."""
+    checkpoint, other = (root / "checkpoints" / stage / iteration for root in (folder, expected))
+    states, other_states = read_state(checkpoint / "state"), read_state(other / "state")
+    assert {"finished", "params", "ema", "opt_state"} <= set(states["g"])
+    assert ("d" in states) == (stage == "gan")
+    for (path, leaf), (other_path, other_leaf) in zip(
+        *map(jax.tree_util.tree_leaves_with_path, (states, other_states)), strict=True
+    ):
+        name = jax.tree_util.keystr(path)
+        assert name == jax.tree_util.keystr(other_path)
+        np.testing.assert_array_equal(leaf, other_leaf, err_msg=name, strict=True)
+    return [json.loads((path / "record.json").read_text()) for path in (checkpoint, other)]
+
+
+def test_stopped_while_compiling(images, tmp_path):
+    """XLA cannot be stopped in the middle, and there is nothing to save."""
     command = Command(images, tmp_path)
-    assert command.stop_after("compile   psnr stage ...", signal.SIGINT) == 130
-    assert [error.split(";")[0] for error in command.errors] == ["train.py: interrupted"]
+    assert command.stop_after("compile   psnr stage ...", signal.SIGTERM) == 0
+    assert command.seconds_to_end < 2
+    assert command.errors == []
+    assert command.says("nothing is left to save; resumable")
+
+
+def test_damaged_newest_checkpoint(images, whole, tmp_path):
+    """Whatever is wrong with whichever file, the run goes on from the one before, and says so."""
+    _, expected = whole
+    folder = tmp_path / "run"
+    shutil.copytree(expected, folder, symlinks=True)
+    shutil.rmtree(folder / "checkpoints/gan")
+    path = next(path for path in (folder / "checkpoints/psnr/60/state/d").iterdir())
+    path.write_bytes(path.read_bytes()[:-100])
+    command = Command(images, folder, "--config.stages=psnr")
+    assert command.end() == 0
+    assert command.says(rf"^warning   {path} is damaged \(.*\): going on from iteration 50 instead of 60$")
+    assert command.says(
+        r"^note      changed since the last start: stages \(was \['psnr', 'gan'\], is \['psnr'\]\)"
+    )
+    assert_same_states(folder, expected, "psnr", "60")
+
+
+def test_full_disk(images, tmp_path):
+    """A file system of 10 MB that is full from the first checkpoint on, until there is room again."""
+    with small_disk(tmp_path / "disk", "10m") as disk, contextlib.ExitStack() as commands:
+        train_on_full_disk(images, disk, commands)
+
+
+def train_on_full_disk(images, disk, commands):
+    stage = ("--config.stages=psnr", "--config.evaluate_every=0", "--config.max_to_keep=1")
+    command = Command(images, disk / "run", *stage)
+    commands.callback(command.process.kill)
+    command.read_until("psnr      15/60")
+    ballast = fill(disk)
+    assert command.end() == 1
+    reason = r"could not be saved \(No space left on device\)"
+    assert command.says(rf"^warning   the checkpoint of iteration (20|30) {reason}: training goes on")
+    assert command.says("^psnr      60/60: ")
+    assert len(command.errors) == 1
+    assert re.match(
+        rf"train.py: the checkpoint of iteration 60 {reason}: make room, and the same", command.errors[0]
+    )
+    # The last good one is still there, and with room the run goes on from it.
+    assert [path.name for path in (disk / "run/checkpoints/psnr").glob("[0-9]*")] == ["10"]
+    ballast.unlink()
+    again = Command(images, disk / "run", *stage)
+    commands.callback(again.process.kill)
+    assert again.end() == 0
+    assert again.says("^restore   psnr stage at iteration 10: ")
+    lines = read_lines(disk / "run")
+    assert [line["iteration"] for line in lines if "lr" in line] == list(range(5, 61, 5))
 
 
 def test_finished_run_started_again(images, whole):

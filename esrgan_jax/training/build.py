@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from esrgan_jax import checkpoint, parallel
-from esrgan_jax.data.pipeline import make_train_iterator
-from esrgan_jax.data.sources import Source, check_patch, open_source
+from esrgan_jax import checkpoint, parallel, processes
+from esrgan_jax.data.pipeline import LocatedPatch, locate_patches, make_train_iterator, state_at
+from esrgan_jax.data.sources import Source, check_patch, describe_skipped, open_source
 from esrgan_jax.errors import ConfigError
-from esrgan_jax.evaluation import evaluate_bicubic
+from esrgan_jax.evaluation import SCORES, evaluate_bicubic
 from esrgan_jax.inference import Upscaler
 from esrgan_jax.models import RRDBNet, VGGStyleDiscriminator
 from esrgan_jax.progress import Console
@@ -32,6 +32,7 @@ from esrgan_jax.training.stages import (
     initial_generator,
 )
 from esrgan_jax.training.steps import Perceptual
+from esrgan_jax.training.stopping import StopSignals
 from esrgan_jax.training.writer import Writer
 from esrgan_jax.weights.load import load_discriminator_weights, load_generator_weights, load_vgg
 
@@ -47,22 +48,34 @@ class Run:
     folder: Path
     console: Console
     writer: Writer
-    devices: list[jax.Device]
+    signals: StopSignals
+    devices: list[jax.Device]  # of this process; the others use as many of theirs
+    writes: bool  # this process, the first one, reads checkpoints and writes everything
+    agreement: processes.Agreement
     train: Source
     validation: Source
+    skipped: dict[str, str] | None  # name and reason of bad images so far; None: a bad image is an error
     bicubic: dict[str, float]
     perceptual: Perceptual | None
     generator: RRDBNet
     upscaler: Upscaler  # of the generator, for evaluations; one for all of them, because it compiles
+    unsaved: str | None = None  # why the newest states, or their export, could not be written
+    skips_told: int = 0  # how many of `skipped` the log has told of
 
 
 def open_run(
-    config: ConfigDict, folder: Path, devices: list[jax.Device], console: Console, writer: Writer
+    config: ConfigDict,
+    folder: Path,
+    devices: list[jax.Device],
+    console: Console,
+    writer: Writer,
+    signals: StopSignals,
 ) -> Run:
     """Opens the data, loads what is given, and says what it found."""
-    kind = devices[0].platform.upper()
+    kind, count = devices[0].platform.upper(), jax.process_count()
     console.say(
         f"run       {config.name} in {folder}, {len(devices)} {kind} device{'s' * (len(devices) > 1)}"
+        + f" in each of {count} processes" * (count > 1)
     )
     changed = departures(config.preset, configuration.flatten(config.to_dict()))
     console.say(f"preset    {config.preset}" + (f" except {', '.join(changed)}" if changed else ""))
@@ -74,30 +87,38 @@ def open_run(
                 f"{name}.steps runs at eta_min"
             )
     with console.phase("data", f"{config.data.train}, validation {config.data.validation}"):
-        train, validation = _open_sources(config)
-        bicubic = evaluate_bicubic(validation, config.scale)
+        skipped: dict[str, str] | None = {} if config.data.on_bad_image == "skip" else None
+        train, validation = _open_sources(config, skipped)
+        writes = processes.is_first()
+        bicubic = evaluate_bicubic(validation, config.scale) if writes else dict.fromkeys(SCORES, 0.0)
     console.say(
         f"          {len(train)} images to train on, {len(validation)} held out "
         f"(bicubic {bicubic['psnr_y']:.2f} dB on Y)"
     )
+    if skipped:
+        console.say(f"note      {describe_skipped(skipped)}")
     generator = RRDBNet(config.scale, **config.network_g, dtype=_dtype(config))
     return Run(
         config=config,
         folder=folder,
         console=console,
         writer=writer,
+        signals=signals,
         devices=devices,
+        writes=writes,
+        agreement=processes.Agreement(devices),
         train=train,
         validation=validation,
+        skipped=skipped,
         bicubic=bicubic,
         perceptual=_load_perceptual(config, console),
         generator=generator,
-        upscaler=Upscaler(generator, params=None),
+        upscaler=Upscaler(generator, None, dtype=generator.dtype or jnp.float32, devices=devices),
     )
 
 
-def claim_folder(config: ConfigDict, folder: Path) -> None:
-    """Makes the workdir this configuration's own, or finds that it is.
+def claim_folder(config: ConfigDict, folder: Path) -> list[str]:
+    """Makes the workdir this configuration's own, or finds that it is; returns fields that changed, as notes.
 
     Only checkpoints bind a folder: a first attempt that stopped on a mistake, with the configuration that had
     it, leaves none.
@@ -107,32 +128,48 @@ def claim_folder(config: ConfigDict, folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        before = checkpoint.read_config(folder) if checkpoint.newest_stage(folder) else None
-        changed = configuration.changed_fields(before, config.to_dict()) if before else []
-        if changed:
+        newest = checkpoint.newest_stage(folder)
+        before = checkpoint.read_config(folder) if newest else None
+        changed, notes = configuration.changed_fields(before or {}, config.to_dict())
+        if changed and config.resume != "force":
             raise ConfigError(
-                f"{folder} holds a run of another configuration, {'; '.join(changed)}: "
-                "give back the old values, or choose another --workdir."
+                f"{folder} holds a run of another configuration, {'; '.join(changed)}: give back the old values, "
+                "choose another --workdir, or go on with other numbers by --config.resume=force."
             )
         checkpoint.write_config(folder, config.to_dict())
     except OSError as error:
         raise ConfigError(
             f"{folder} cannot be written ({error.strerror}): choose another --workdir."
         ) from None
+    notes = [f"changed since the last start: {field}" for field in changed + notes]
+    saved = checkpoint.iterations(folder, "psnr")
+    if newest == "gan" and "psnr" in config.stages and saved and saved[-1] < config.psnr.steps:
+        notes.append(
+            f"psnr.steps (={config.psnr.steps}) is ignored: the GAN stage began after {saved[-1]} iterations"
+        )
+    return notes
 
 
-def _open_sources(config: ConfigDict) -> tuple[Source, Source]:
+def _open_sources(config: ConfigDict, skipped: dict[str, str] | None) -> tuple[Source, Source]:
     data = config.data
     train = open_source(
-        data.train, split="train", scale=config.scale, lr=data.train_lr, data_dir=data.data_dir
+        data.train,
+        split="train",
+        scale=config.scale,
+        lr=data.train_lr,
+        lr_template=data.lr_template,
+        weights=data.train_weights,
+        data_dir=data.data_dir,
+        skipped=skipped,
     )
     for stage in config.stages:
-        check_patch(train, config[stage].gt_size)
+        check_patch(train, config[stage].gt_size, skipped)
     validation = open_source(
         data.validation,
         split="validation",
         scale=config.scale,
         lr=data.validation_lr,
+        lr_template=data.lr_template,
         data_dir=data.data_dir,
     )
     return train, validation
@@ -162,25 +199,47 @@ def _dtype(config: ConfigDict) -> Any:
     return None if config.dtype is None else jnp.dtype(config.dtype)
 
 
-def build_data(run: Run, name: str) -> DatasetIterator:
-    """The training batches of a stage."""
-    data = run.config.data
-    return make_train_iterator(
+def build_data(run: Run, name: str, patches: int) -> DatasetIterator:
+    """The training batches of a stage that has used so many patches: this process's share of them."""
+    iterator = make_train_iterator(
         run.train,
-        scale=run.config.scale,
-        gt_size=run.config[name].gt_size,
+        **_patches(run, name),
         batch_size=run.config[name].batch_size,
-        seed=run.config.seed + configuration.STAGES.index(name),  # each stage sees patches of its own
-        use_hflip=data.use_hflip,
-        use_rot=data.use_rot,
-        num_threads=data.num_threads,
+        num_threads=run.config.data.num_threads,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
     )
+    if patches:
+        iterator.set_state(state_at(patches, jax.process_count()))
+    return iterator
+
+
+def locate_batch(run: Run, name: str, patches: int) -> list[LocatedPatch]:
+    """Where the batch comes from that all processes together take after so many patches of a stage."""
+    numbers = range(patches, patches + run.config[name].batch_size)
+    return locate_patches(run.train, numbers, **_patches(run, name))
+
+
+def _patches(run: Run, name: str) -> dict[str, Any]:
+    """What the patches of a stage depend on."""
+    return {
+        "scale": run.config.scale,
+        "gt_size": run.config[name].gt_size,
+        "seed": run.config.seed + configuration.STAGES.index(name),  # each stage sees patches of its own
+        "use_hflip": run.config.data.use_hflip,
+        "use_rot": run.config.data.use_rot,
+        "skipped": run.skipped,
+    }
 
 
 def build_stage(run: Run, name: str) -> tuple[Stage, dict[str, Schedule]]:
     """A stage and its learning rates, by the names they have in the log."""
     config = run.config[name]
-    common = {"pixel_weight": config.pixel_weight, "ema_decay": config.ema_decay, "devices": run.devices}
+    common = {
+        "pixel_weight": config.pixel_weight,
+        "ema_decay": config.ema_decay,
+        "devices": parallel.in_every_process(run.devices),
+    }
     optimizer_g, schedule_g = _build_optimizer(config.optim_g, config.scheduler)
     if name == "psnr":
         pixel_stage = PixelStage(run.generator, optimizer_g, accumulate=config.accumulate, **common)
@@ -215,7 +274,8 @@ def _build_optimizer(optim: ConfigDict, scheduler: ConfigDict) -> tuple[Any, Sch
         )
     else:
         schedule = multistep_schedule(optim.lr, scheduler.milestones, scheduler.gamma)
-    return adam(schedule, optim.betas, optim.weight_decay), schedule
+    optimizer = adam(schedule, optim.betas, optim.weight_decay, max_grad_norm=optim.max_grad_norm)
+    return optimizer, schedule
 
 
 def initial_states(run: Run, stage: Stage, before: States | None) -> States:

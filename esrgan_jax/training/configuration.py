@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from esrgan_jax.data.sources import split_specs
 from esrgan_jax.errors import ConfigError
+from esrgan_jax.evaluation import SCORES
 from esrgan_jax.models.discriminator import STAGES as DISCRIMINATOR_SIZES
 from esrgan_jax.models.rrdbnet import INITIALIZATIONS, UNSHUFFLE
 from esrgan_jax.models.vgg import layer_names
@@ -11,6 +13,7 @@ from esrgan_jax.training.losses import GAN_TYPES
 from esrgan_jax.training.presets import PRESETS, STAGES
 
 SCHEDULERS = ("cosine_restart", "multistep")
+ON_BAD_IMAGE = ("error", "skip")
 DTYPES = (None, "float32", "bfloat16")
 
 VGG19_ADDRESS = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
@@ -27,6 +30,8 @@ SAME_NUMBERS = (
     "data.validation_lr",
     "data.data_dir",
     "data.num_threads",
+    "data.lr_template",
+    "data.on_bad_image",
     "psnr.steps",
     "gan.steps",
     "perceptual.weights",
@@ -34,8 +39,19 @@ SAME_NUMBERS = (
     "evaluate_every",
     "checkpoint_every",
     "max_to_keep",
+    "keep_every",
+    "keep_best",
+    "max_skipped",
 )
 """Fields that may differ when a run goes on: intervals, lengths, paths, and what only the machine cares about."""
+
+OF_ONE_START = (
+    "resume",
+    "distributed.coordinator_address",
+    "distributed.num_processes",
+    "distributed.process_id",
+)
+"""Fields that belong to one start of the command and are not compared."""
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -49,23 +65,35 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return fields
 
 
-def changed_fields(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """The fields that change a run's numbers, each as "field (was a, is b)"."""
-    before, after = ({**flatten(config)} for config in (old, new))
-    for fields in (before, after):
-        for name in ("data.train", "data.train_lr"):
-            fields[name] = _kind_of_source(fields.get(name))
-    return [
-        f"{name} (was {before.get(name)}, is {after.get(name)})"
-        for name in sorted(before | after)
-        if name not in SAME_NUMBERS and before.get(name) != after.get(name)
-    ]
+def changed_fields(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """What differs between a run's configuration and the one it is to go on with.
+
+    A field that `old` does not have yet counts as what it is in `new`.
+
+    Returns:
+      Fields that change the run's numbers, and other ones, each as "field (was a, is b)".
+    """
+    before, after = (flatten(config) for config in (old, new))
+    kinds: list[list[str]] = [[], []]
+    for name in sorted(before | after):
+        was, now = before.get(name, after.get(name)), after.get(name)
+        if was == now or name in OF_ONE_START:
+            continue
+        harmless = name in SAME_NUMBERS or (
+            name in ("data.train", "data.train_lr") and _kind_of_source(was) == _kind_of_source(now)
+        )
+        kinds[harmless].append(f"{name} (was {was}, is {now})")
+    return kinds[False], kinds[True]
 
 
 def _kind_of_source(train: Any) -> Any:
     """A folder may have moved; another kind of source, or another TFDS set, is another run."""
-    named = train is None or train == "sample" or str(train).startswith("tfds:")
-    return train if named else "a folder"
+    if train is None:
+        return None
+    kinds = [
+        one if one in ("", "sample") or one.startswith("tfds:") else "a folder" for one in split_specs(train)
+    ]
+    return ", ".join(kinds)
 
 
 def check(config: Mapping[str, Any], device_count: int) -> None:
@@ -73,7 +101,7 @@ def check(config: Mapping[str, Any], device_count: int) -> None:
 
     Args:
       config: nested fields as in configs/base.py.
-      device_count: local devices the run will use.
+      device_count: devices the run will use, those of all processes.
 
     Raises:
       ConfigError: names the field, its value, and what it may be.
@@ -81,13 +109,16 @@ def check(config: Mapping[str, Any], device_count: int) -> None:
     _choice("scale", config["scale"], tuple(UNSHUFFLE))
     _choice("dtype", config["dtype"], DTYPES)
     _choice("preset", config["preset"], tuple(PRESETS))
+    _choice("data.on_bad_image", config["data"]["on_bad_image"], ON_BAD_IMAGE)
     _choice("network_g.initialization", config["network_g"]["initialization"], INITIALIZATIONS)
     stages = list(config["stages"])
     if not stages or stages != [stage for stage in STAGES if stage in stages]:
         raise ConfigError(f"stages (={tuple(stages)}) must be ('psnr', 'gan') or one of the two.")
     _at_least("seed", config["seed"], 0)
     _at_least("max_to_keep", config["max_to_keep"], 1)
-    for name in ("log_every", "evaluate_every", "checkpoint_every"):
+    _choice("keep_best", config["keep_best"], (None, *SCORES))
+    _choice("resume", config["resume"], (None, "force"))
+    for name in ("log_every", "evaluate_every", "checkpoint_every", "keep_every", "max_skipped"):
         _at_least(name, config[name], 0)
     for network, names in (
         ("network_g", ("num_feat", "num_block", "num_grow_ch")),
@@ -130,6 +161,15 @@ def _check_stage(name: str, stage: Mapping[str, Any], scale: int, device_count: 
         if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
             raise ConfigError(
                 f"{name}.{optimizer}.betas (={tuple(betas)}) must be two numbers, at least 0 and below 1."
+            )
+        # Adam moves no weight by much more than this at a time: so weights stay finite as long as losses are.
+        lr = stage.get(optimizer, {}).get("lr", 0)
+        if not 0 <= lr <= 1:
+            raise ConfigError(f"{name}.{optimizer}.lr (={lr}) must be 0 to 1.")
+        max_grad_norm = stage.get(optimizer, {}).get("max_grad_norm")
+        if max_grad_norm is not None and not max_grad_norm > 0:
+            raise ConfigError(
+                f"{name}.{optimizer}.max_grad_norm (={max_grad_norm}) must be larger than 0, or None."
             )
     _choice(f"{name}.scheduler.type", stage["scheduler"]["type"], SCHEDULERS)
     if stage["scheduler"]["type"] == "cosine_restart":

@@ -3,137 +3,180 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
-from esrgan_jax import checkpoint, parallel
-from esrgan_jax.evaluation import evaluate, mean_scores
+from esrgan_jax import checkpoint, parallel, processes
+from esrgan_jax.checkpoint import Best, Progress
+from esrgan_jax.checkpointer import Checkpointer
+from esrgan_jax.data.sources import describe_skipped
+from esrgan_jax.errors import CheckpointError, WeightFileError
 from esrgan_jax.progress import Console, Meter, duration, peak_memory
 from esrgan_jax.training import configuration
-from esrgan_jax.training.build import (
-    Run,
-    build_data,
-    build_stage,
-    claim_folder,
-    initial_states,
-    open_run,
-    shapes_of_states,
-)
-from esrgan_jax.training.stages import GanStage, Stage, States
+from esrgan_jax.training.build import Run, build_data, build_stage, claim_folder, open_run
+from esrgan_jax.training.export import export
+from esrgan_jax.training.feed import Feed
+from esrgan_jax.training.guard import open_guard
+from esrgan_jax.training.restore import open_checkpointer, restore_or_begin
+from esrgan_jax.training.stages import Stage, States
 from esrgan_jax.training.steps import Metrics
+from esrgan_jax.training.stopping import RESUMABLE, Stopped, StopSignals
+from esrgan_jax.training.validation import Scores, validate
 from esrgan_jax.training.writer import Writer
-from esrgan_jax.weights.save import save_discriminator, save_generator
+
+IDLE = 0.1
+"""The share of the time for which devices may wait for data before the log says so."""
 
 
-def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
+def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> Scores:
     """Runs the configured stages, or what is left of them, and returns the last scores of the EMA network.
 
     The generator comes from, in this order: 1. the newest checkpoint in `workdir`; 2. the stage before, where a
-    stage begins; 3. `config.init_from`; 4. random weights.
+    stage begins; 3. `config.init_from`; 4. random weights. Of several processes the first one alone uses
+    `workdir`; the others return no scores.
 
     Raises:
-      UserError: configuration, data or workdir cannot be used; one sentence.
+      UserError: configuration, data or workdir cannot be used, losses are not finite any more, or the end could
+        not be saved; one sentence.
+      Stopped: SIGTERM or SIGINT came, and everything is saved.
     """
     devices = parallel.choose_devices(config.num_devices)
-    configuration.check(config.to_dict(), len(devices))
-    folder = Path(workdir)
-    claim_folder(config, folder)
+    configuration.check(config.to_dict(), len(devices) * jax.process_count())
+    folder, first = Path(workdir), processes.is_first()
+    notes = claim_folder(config, folder) if first else []
     with (
-        contextlib.closing(Console(folder / "train.log")) as console,
-        contextlib.closing(Writer(folder, configuration.STAGES)) as writer,
+        contextlib.closing(Console(folder / "train.log" if first else None)) as console,
+        StopSignals(console.say) as signals,
     ):
-        return _run_stages(open_run(config, folder, devices, console, writer))
+        run = open_run(config, folder, devices, console, Writer(folder, configuration.STAGES), signals)
+        for note in notes:
+            console.say(f"note      {note}")
+        return _run_stages(run)
 
 
-def _run_stages(run: Run) -> dict[str, float]:
+def _run_stages(run: Run) -> Scores:
     start = time.perf_counter()
     names = list(run.config.stages)
     newest = checkpoint.newest_stage(run.folder, names)
+    newest_index = int(processes.from_first(np.int32(names.index(newest) if newest else 0)))
     states: States = {}
-    scores: dict[str, float] | None = None
-    for name in names[names.index(newest) if newest else 0 :]:
+    scores: Scores | None = None
+    for name in names[newest_index:]:
         before = jax.device_get(states)  # on the host: the next stage needs the devices' memory
         states = {}
         states, scores = _run_stage(run, name, before or None)
     if scores is None:
         run.console.say("note      nothing was left to do: for more iterations, give a stage more steps")
-        scores = _evaluate(run, name, states)
-    run.console.say(
-        f"done      {duration(time.perf_counter() - start)}, peak memory {peak_memory()}; "
-        f"curves in {run.writer.curves()}, pictures in {run.folder / 'samples'}"
-    )
+        scores = validate(run, name, states) or {}
+    if run.writes:
+        run.console.say(
+            f"done      {duration(time.perf_counter() - start)}, peak memory {peak_memory()}; "
+            f"curves in {run.writer.curves()}, pictures in {run.folder / 'samples'}"
+        )
+    if run.unsaved:
+        raise CheckpointError(
+            f"{run.unsaved}: make room, and the same command goes on from the newest checkpoint."
+        )
     return scores
 
 
-def _run_stage(run: Run, name: str, before: States | None) -> tuple[States, dict[str, float] | None]:
+def _run_stage(run: Run, name: str, before: States | None) -> tuple[States, Scores | None]:
     """Runs a stage, or the rest of it; returns its states, and the scores at its end unless nothing was left."""
-    config, console, every = run.config[name], run.console, run.config
+    config, every, scores = run.config[name], run.config, None
     stage, schedules = build_stage(run, name)
     with contextlib.ExitStack() as opened:
-        data = opened.enter_context(contextlib.closing(build_data(run, name)))
-        checkpointer = opened.enter_context(
-            contextlib.closing(checkpoint.Checkpointer(run.folder, name, every.max_to_keep))
+        checkpointer = (
+            opened.enter_context(contextlib.closing(open_checkpointer(run, name))) if run.writes else None
         )
 
-        # Where the states come from.
-        done = checkpointer.latest() or 0
-        with console.phase(
-            "restore" if done else "init", f"{name} stage" + f" at iteration {done}" * bool(done)
-        ):
-            if done:
-                states = checkpointer.restore(shapes_of_states(run, stage), data)
-            else:
-                states = initial_states(run, stage, before)
-            states = parallel.replicate(states, run.devices)
-        run.writer.resume(name, done)
+        # Where the stage stands.
+        states, progress = restore_or_begin(run, stage, checkpointer, before)
+        begin = progress.iteration
+        if not progress.evaluated:
+            scores = validate(run, name, states, begin)
+            progress = _evaluated(run, progress, scores)
 
         # The iterations.
-        scores: dict[str, float] | None = None
+        feed = opened.enter_context(
+            contextlib.closing(Feed(build_data(run, name, progress.patches), run.devices))
+        )
+        meter = opened.enter_context(contextlib.closing(Meter(name, config.steps, begin)))
+        guard = open_guard(run, name, states, progress)
         losses: Metrics = {}
-        meter = opened.enter_context(contextlib.closing(Meter(name, config.steps, done)))
-        for iteration in range(done + 1, config.steps + 1):
-            batch = parallel.shard(next(data), run.devices)
-            # The devices may run one iteration ahead of what the host has seen, no more.
-            jax.block_until_ready(losses)
-            if iteration == done + 1:
-                states, losses = _first_iteration(console, stage, states, batch, iteration)
+        stopping = False
+        for iteration in range(begin + 1, config.steps + 1):
+            if iteration == begin + 1:
+                with run.console.phase("data", "first batch"):
+                    batch = feed.next(losses)
+                states, losses = _first_iteration(run.console, stage, states, batch, iteration)
+                run.signals.unsaved()
             else:
+                batch = feed.next(losses)
                 states, losses = stage.iterate(states, batch, iteration)
-            meter.advance()
+            meter.advance(feed.waited)
+            progress = replace(progress, iteration=iteration, patches=progress.patches + config.batch_size)
             last = iteration == config.steps
             if _due(iteration, every.log_every) or last:
-                values = {key: float(value) for key, value in jax.device_get(losses).items()}
-                rates = {key: float(schedule(iteration - 1)) for key, schedule in schedules.items()}
-                run.writer.scalars(name, iteration, rates | values)
-                console.say(meter.report(values, config.batch_size))
-            if _due(iteration, every.evaluate_every) or last:
-                scores = _evaluate(run, name, states, iteration)
-            if _due(iteration, every.checkpoint_every) or last:
-                checkpointer.save(iteration, states, data)
-        if done < config.steps:
+                if run.writes:
+                    rates = {key: float(schedule(iteration - 1)) for key, schedule in schedules.items()}
+                    silent = rates | guard.totals(states)
+                    _log(run, name, progress, meter, losses, silent, checkpointer)
+                guard.check(iteration, states, losses)
+            with meter.paused():
+                stopping = run.agreement.any_lately(run.signals.received)
+                if _due(iteration, every.evaluate_every) or last:
+                    scores = None if stopping else validate(run, name, states, iteration)
+                    progress = _evaluated(run, progress, scores)
+                    stopping = scores is None
+                best_yet = progress.best is not None and progress.best.iteration == iteration
+                if checkpointer and (_due(iteration, every.checkpoint_every) or last or stopping or best_yet):
+                    checkpointer.save(states, progress)
+            if stopping:
+                break
+        if progress.iteration > begin:
             meter.close()
-            with console.phase("save", f"{name} stage"):
-                checkpointer.wait()
-    _export(run, stage, states, again=done < config.steps)
+            _finish_saving(run, name, progress, checkpointer, stopping)
+    if run.writes:
+        _export(run, stage, states, again=progress.iteration > begin)
     return states, scores
 
 
+def _finish_saving(
+    run: Run, name: str, progress: Progress, checkpointer: Checkpointer | None, stopping: bool
+) -> None:
+    """Waits until the last checkpoint is whole.
+
+    Raises:
+      Stopped: a signal came.
+      CheckpointError: and nothing could be saved.
+    """
+    if checkpointer is not None:
+        with run.console.phase("save", f"{name} stage"):
+            checkpointer.wait()
+        run.unsaved = checkpointer.problem
+    if run.agreement.any(stopping or run.signals.received):
+        if run.unsaved:
+            raise CheckpointError(
+                f"stopped, but {run.unsaved}: the same command goes on from the newest checkpoint before it."
+            )
+        run.console.say(f"stop      {name} stage at iteration {progress.iteration} is saved; {RESUMABLE}")
+        raise Stopped
+    run.signals.saved()
+
+
 def _export(run: Run, stage: Stage, states: States, again: bool) -> None:
-    """Leaves the networks as BasicSR names them, for other programs; what is there stays, unless `again`."""
-    g = states["g"]
-    path = run.folder / f"net_g_{int(g.finished)}.pth"
-    if again or not path.exists():
-        save_generator(path, run.generator, g.params, g.ema)
-    if isinstance(stage, GanStage):
-        d = states["d"]
-        path = run.folder / f"net_d_{int(d.finished)}.pth"
-        if again or not path.exists():
-            variables = {"params": d.params, "batch_stats": d.batch_stats}
-            save_discriminator(path, stage.discriminator, variables)
+    try:
+        export(run.folder, run.generator, stage, states, again)
+    except WeightFileError as error:  # the networks are in the checkpoint
+        run.unsaved = run.unsaved or str(error).rstrip(".")
+        run.console.say(f"warning   {error}")
 
 
 def _due(iteration: int, every: int) -> bool:
@@ -154,24 +197,39 @@ def _first_iteration(console: Console, stage: Stage, states: States, batch: Any,
     return result
 
 
-def _evaluate(run: Run, name: str, states: States, iteration: int | None = None) -> dict[str, float]:
-    """Scores the EMA network on the held-out images; after an iteration also records them and a sample."""
-    start = time.perf_counter()
-    run.upscaler.params = parallel.first_replica(states["g"].ema)
-    every_score: list[dict[str, float]] = []
-    for result in evaluate(run.upscaler, run.validation, run.config.scale):
-        if iteration is not None and not every_score:
-            run.writer.sample(name, iteration, result)
-        every_score.append(result.scores)
-    scores = mean_scores(every_score)
-    if iteration is not None:
-        bicubic = {f"bicubic_{key}": value for key, value in run.bicubic.items()}
-        run.writer.scalars(name, iteration, scores | bicubic)
-    difference = scores["psnr_y"] - run.bicubic["psnr_y"]
-    when = "" if iteration is None else f" {iteration}"
-    run.console.say(
-        f"evaluate  {name}{when}: EMA network {scores['psnr_y']:.2f} dB, bicubic "
-        f"{run.bicubic['psnr_y']:.2f} dB on Y ({difference:+.2f}); SSIM {scores['ssim_y']:.4f}, "
-        f"{run.bicubic['ssim_y']:.4f}; {time.perf_counter() - start:.1f} s"
-    )
-    return scores
+def _log(
+    run: Run,
+    name: str,
+    progress: Progress,
+    meter: Meter,
+    losses: Metrics,
+    silent: dict[str, float],
+    checkpointer: Checkpointer | None,
+) -> None:
+    """Records the losses of an iteration, and `silent` beside them; says what is wrong at present."""
+    values = {key: float(value) for key, value in jax.device_get(losses).items()}
+    run.writer.scalars(name, progress.iteration, silent | values)
+    line, idle = meter.report(values, run.config[name].batch_size)
+    run.console.say(line)
+    if idle > IDLE:
+        run.console.say(
+            f"note      the devices waited for data {idle:.0%} of the time: prepare sub-images (esrgan-jax prepare), "
+            "read with more threads (--config.data.num_threads), or move the data to a faster disk"
+        )
+    for problem in (checkpointer and checkpointer.problem, run.writer.problem, run.console.problem):
+        if problem:
+            run.console.say(f"warning   {problem}: training goes on, and the next time is another try")
+    if run.skipped and len(run.skipped) > run.skips_told:
+        run.skips_told = len(run.skipped)
+        run.console.say(f"note      {describe_skipped(run.skipped)}")
+
+
+def _evaluated(run: Run, progress: Progress, scores: Scores | None) -> Progress:
+    """The progress after an evaluation, or after one that a signal cut short."""
+    if scores is None:
+        return replace(progress, evaluated=False)
+    best, metric = progress.best, run.config.keep_best
+    score = scores[metric] if scores and metric else math.nan
+    if not math.isnan(score) and (best is None or best.metric != metric or score > best.score):
+        best = Best(metric, score, progress.iteration)
+    return replace(progress, evaluated=True, best=best)

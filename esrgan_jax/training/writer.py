@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from tensorboardX import SummaryWriter
 
 from esrgan_jax.evaluation import Result
-from esrgan_jax.files import atomic_write
+from esrgan_jax.files import append, atomic_write
 from esrgan_jax.imaging.io import write_png
 from esrgan_jax.imaging.resize import imresize
 from esrgan_jax.metrics import psnr
+from esrgan_jax.training.tensorboard import Board
 
 SHOWN_PIXELS = 480
 """Side of the part of a picture that a sample shows: large ones are cut around their centre."""
@@ -26,41 +27,60 @@ class Writer:
 
     `metrics.jsonl` holds a line for each log interval and each evaluation, {"stage", "iteration", ...}, and
     nothing that depends on the machine's speed: a resumed run writes the file of an uninterrupted one.
+
+    A full disk, or one that is gone, stops nothing: lines of `metrics.jsonl` wait until there is room, pictures
+    and TensorBoard's points are left out, and `problem` says so until it works again.
     """
 
     def __init__(self, run_folder: Path, stages: Sequence[str]):
         self._folder = run_folder
         self._stages = list(stages)
         self._path = run_folder / "metrics.jsonl"
-        self._boards: dict[str, SummaryWriter] = {}
+        self._waiting: list[str] = []
+        self._boards: dict[str, Board] = {}
+        self._problems: dict[str, str] = {}
 
-    def resume(self, stage: str, iteration: int) -> None:
-        """Drops every line from after `iteration` of `stage`, because it will be written again."""
+    @property
+    def problem(self) -> str | None:
+        """What cannot be written at present, and why; None if everything can."""
+        return "; ".join(f"{what} cannot be written ({why})" for what, why in self._problems.items()) or None
+
+    def resume(self, stage: str, iteration: int, evaluated: bool = True) -> None:
+        """Drops every line from after `iteration` of `stage`, because it will be written again.
+
+        So will the scores of `iteration` itself, if it is still to be `evaluated`.
+        """
         order = self._stages.index(stage)
-        kept = [
-            line
+        kept = "".join(
+            json.dumps(line) + "\n"
             for line in read_metrics(self._path)
-            if (self._stages.index(line["stage"]), line["iteration"]) <= (order, iteration)
-        ]
-        with atomic_write(self._path) as temporary:
-            temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-        folder = self._folder / "tensorboard" / stage
-        self._boards[stage] = SummaryWriter(str(folder), purge_step=iteration + 1 if iteration else None)
+            if (place := (self._stages.index(line["stage"]), line["iteration"])) < (order, iteration)
+            or (place == (order, iteration) and (evaluated or "psnr_y" not in line))
+        )
+        if not self._path.exists() or self._path.read_text(encoding="utf-8") != kept:
+            with atomic_write(self._path) as temporary:
+                temporary.write_text(kept, encoding="utf-8")
+        self._boards[stage] = Board(
+            self._folder / "tensorboard" / stage, purge_from=iteration + 1 if iteration else None
+        )
 
     def scalars(self, stage: str, iteration: int, values: dict[str, float]) -> None:
         """One line of metrics.jsonl, and the same to TensorBoard."""
-        line: dict[str, Any] = {"stage": stage, "iteration": iteration, **values}
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        for name, value in values.items():
-            self._boards[stage].add_scalar(name, value, iteration)
+        self._waiting.append(json.dumps({"stage": stage, "iteration": iteration, **values}) + "\n")
+        with self._noticing(self._path.name):
+            append(self._path, "".join(self._waiting).encode())
+            self._waiting.clear()
+        with self._noticing("tensorboard"):
+            self._boards[stage].scalars(values, iteration)
 
     def sample(self, stage: str, iteration: int, result: Result) -> Path:
         """Draws LR enlarged | SR | HR of one image into samples/; returns the file."""
         path = self._folder / "samples" / f"{stage}_{iteration:07d}.png"
         picture = draw_sample(result)
-        write_png(path, picture)
-        self._boards[stage].add_image("sample", picture, iteration, dataformats="HWC")
+        with self._noticing("samples"):
+            write_png(path, picture)
+        with self._noticing("tensorboard"):
+            self._boards[stage].picture("sample", picture, iteration)
         return path
 
     def curves(self) -> Path:
@@ -68,13 +88,18 @@ class Writer:
         path = self._folder / "curves.png"
         lines = read_metrics(self._path)
         ran = {line["stage"] for line in lines}
-        draw_curves(lines, [stage for stage in self._stages if stage in ran] or self._stages, path)
+        with self._noticing(path.name):
+            draw_curves(lines, [stage for stage in self._stages if stage in ran] or self._stages, path)
         return path
 
-    def close(self) -> None:
-        """Writes out what TensorBoard still holds."""
-        for board in self._boards.values():
-            board.close()
+    @contextlib.contextmanager
+    def _noticing(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._problems[what] = error.strerror or str(error)
+        else:
+            self._problems.pop(what, None)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

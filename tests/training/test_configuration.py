@@ -39,6 +39,9 @@ def test_quickstart_is_accepted_on_one_to_four_devices(config):
         ("log_every", -1),
         ("evaluate_every", -1),
         ("checkpoint_every", -1),
+        ("keep_every", -1),
+        ("keep_best", "psnr"),
+        ("resume", "yes"),
         ("network_g.num_feat", 0),
         ("network_g.num_block", 0),
         ("network_g.num_grow_ch", -4),
@@ -129,7 +132,7 @@ def test_flatten():
 
 def test_what_json_gives_back_is_the_same(config):
     saved = json.loads(json.dumps(config.to_dict()))
-    assert configuration.changed_fields(saved, config.to_dict()) == []
+    assert configuration.changed_fields(saved, config.to_dict()) == ([], [])
 
 
 def test_changed_fields_are_named_in_order(config):
@@ -137,11 +140,23 @@ def test_changed_fields_are_named_in_order(config):
     config.psnr.optim_g.betas = (0.9, 0.999)
     config.seed = 4
     config.gan.gan_weight = 0.1
-    assert configuration.changed_fields(old, config.to_dict()) == [
-        "gan.gan_weight (was 0.005, is 0.1)",
-        "psnr.optim_g.betas (was [0.9, 0.99], is [0.9, 0.999])",
-        "seed (was 0, is 4)",
-    ]
+    config.log_every = 7
+    config.resume = "force"  # belongs to this start alone
+    config.distributed.num_processes = 2
+    assert configuration.changed_fields(old, config.to_dict()) == (
+        [
+            "gan.gan_weight (was 0.005, is 0.1)",
+            "psnr.optim_g.betas (was [0.9, 0.99], is [0.9, 0.999])",
+            "seed (was 0, is 4)",
+        ],
+        ["log_every (was 20, is 7)"],
+    )
+
+
+def test_field_that_is_new_counts_as_unchanged(config):
+    old = config.to_dict()
+    del old["psnr"]["ema_decay"]
+    assert configuration.changed_fields(old, config.to_dict()) == ([], [])
 
 
 def test_intervals_lengths_and_paths_may_change(config):
@@ -152,7 +167,9 @@ def test_intervals_lengths_and_paths_may_change(config):
     config.network_g.remat = True
     config.perceptual.weights = "elsewhere"
     config.data.update(validation="b", validation_lr="c", data_dir="d", num_threads=1)
-    assert configuration.changed_fields(old, config.to_dict()) == []
+    numbers, others = configuration.changed_fields(old, config.to_dict())
+    assert numbers == []
+    assert "psnr.steps (was 1000, is 5)" in others
 
 
 @pytest.mark.parametrize(
@@ -169,5 +186,6 @@ def test_intervals_lengths_and_paths_may_change(config):
 def test_data_may_move_but_not_become_another_kind(field, before, after, changes):
     old, new = quickstart.get_config(), quickstart.get_config()
     old.data[field], new.data[field] = before, after
-    changed = configuration.changed_fields(old.to_dict(), new.to_dict())
-    assert [text.split()[0] for text in changed] == [f"data.{field}"] * changes
+    numbers, others = configuration.changed_fields(old.to_dict(), new.to_dict())
+    assert [text.split()[0] for text in numbers] == [f"data.{field}"] * changes
+    assert [text.split()[0] for text in others] == [f"data.{field}"] * (not changes)

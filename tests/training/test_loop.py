@@ -7,6 +7,9 @@ tests/test_train.py runs the real ones.
 from __future__ import annotations
 
 import json
+import re
+import time
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -16,8 +19,8 @@ from variables import random_variables
 
 from configs import quickstart
 from esrgan_jax import checkpoint, parallel
-from esrgan_jax.errors import ConfigError, DataError, UserError
-from esrgan_jax.training import build, stages, writer
+from esrgan_jax.errors import CheckpointError, ConfigError, DataError, UserError
+from esrgan_jax.training import build, stages, validation, writer
 from esrgan_jax.training.loop import train_and_evaluate
 
 
@@ -34,11 +37,12 @@ def bump(states, iteration):
 class Nearest:
     """In the place of the network."""
 
-    def __init__(self, module, params):
+    def __init__(self, module, params, **_):
         self.params = params
 
-    def __call__(self, image):
-        return image.repeat(4, axis=0).repeat(4, axis=1) / np.float32(255)
+    def __call__(self, image, on_tile):
+        on_tile(1, 1)
+        return image.repeat(4, axis=0).repeat(4, axis=1)
 
 
 SEEN: dict[str, list] = {"psnr": [], "gan": []}
@@ -157,8 +161,8 @@ def test_stages_follow_each_other(config, tmp_path, iterated):
         ("gan", 2, False),
         ("gan", 2, True),
     ]
-    assert set(lines[0]) == {"stage", "iteration", "lr", "l_g_pix"}
-    assert set(lines[-2]) == {"stage", "iteration", "lr_g", "lr_d", "l_g_pix"}
+    assert set(lines[0]) == {"stage", "iteration", "lr", "skipped_g", "l_g_pix"}
+    assert set(lines[-2]) == {"stage", "iteration", "lr_g", "lr_d", "skipped_g", "skipped_d", "l_g_pix"}
     assert scores == {name: lines[-1][name] for name in ("psnr_y", "psnr_rgb", "ssim_y", "ssim_rgb")}
 
 
@@ -204,11 +208,12 @@ def test_files_for_other_programs_and_from_them(config, tmp_path, iterated):
     """net_g and net_d at the end of each stage hold the last states, and a run can start from them."""
     train_and_evaluate(config, tmp_path / "run")
     psnr, gan = last_states(iterated, "psnr"), last_states(iterated, "gan")
-    files = {path.name for path in (tmp_path / "run").glob("*.pth")}
-    assert files == {"net_g_3.pth", "net_g_2.pth", "net_d_2.pth"}
+    models = tmp_path / "run/models"
+    files = {str(path.relative_to(models)) for path in models.rglob("*.pth")}
+    assert files == {"psnr/net_g_3.pth", "gan/net_g_2.pth", "gan/net_d_2.pth"}
 
-    again = only(config, "gan", tmp_path / "run" / "net_g_3.pth")
-    again.init_from_d = str(tmp_path / "run" / "net_d_2.pth")
+    again = only(config, "gan", tmp_path / "run/models/psnr/net_g_3.pth")
+    again.init_from_d = str(tmp_path / "run/models/gan/net_d_2.pth")
     train_and_evaluate(again, tmp_path / "again")
     start = iterated["gan"][2][1]
     assert_equal(start["g"].params, psnr["g"].params)
@@ -332,8 +337,46 @@ def test_fields_that_change_the_numbers_may_not_change(config, tmp_path):
     assert "network_g.num_feat (was 4, is 6)" in text
     assert "psnr.optim_g.lr (was 0.002, is 0.003)" in text
     assert "--workdir" in text
+    assert "--config.resume=force" in text
     assert "log_every" not in text
     assert json.loads((tmp_path / "config.json").read_text())["network_g"]["num_feat"] == 4
+
+
+def test_forced_to_go_on_with_other_numbers(config, tmp_path, iterated):
+    train_and_evaluate(only(config, "psnr"), tmp_path)
+    config.resume = "force"
+    config.psnr.update(steps=6, batch_size=4)
+    config.psnr.optim_g.lr = 3e-3
+    train_and_evaluate(only(config, "psnr"), tmp_path)
+    for field in (
+        "psnr.batch_size (was 2, is 4)",
+        "psnr.optim_g.lr (was 0.002, is 0.003)",
+        "psnr.steps (was 3",
+    ):
+        assert f"note      changed since the last start: {field}" in read_log(tmp_path)
+    config.resume = None  # what was forced once is the run's own from then on
+    train_and_evaluate(only(config, "psnr"), tmp_path)
+    # Six patches had been used, and the next one was the seventh, whatever the batches are.
+    _, _, batch = iterated["psnr"][3]
+    config.psnr.update(steps=5, batch_size=2)
+    train_and_evaluate(only(config, "psnr"), tmp_path / "whole")
+    small = [batch["hr"] for _, _, batch in iterated["psnr"][-2:]]
+    np.testing.assert_array_equal(batch["hr"], np.concatenate(small, axis=1))
+
+    config.psnr.update(steps=6, batch_size=4)
+    config.resume = "force"
+    config.network_g.num_feat = 6
+    with pytest.raises(ConfigError, match=r"checkpoints/psnr/6 holds other networks or optimizers"):
+        train_and_evaluate(only(config, "psnr"), tmp_path)
+
+
+def test_more_steps_of_a_stage_that_is_over(config, tmp_path, iterated):
+    train_and_evaluate(config, tmp_path)
+    iterated["psnr"].clear()
+    config.psnr.steps = 5
+    train_and_evaluate(config, tmp_path)
+    assert not iterated["psnr"]
+    assert "psnr.steps (=5) is ignored: the GAN stage began after 3 iterations" in read_log(tmp_path)
 
 
 def test_fields_that_may_change(config, tmp_path, iterated, images):
@@ -346,6 +389,72 @@ def test_fields_that_may_change(config, tmp_path, iterated, images):
     train_and_evaluate(config, tmp_path)
     assert [iteration for iteration, *_ in iterated["gan"]] == [1, 2, 3, 4]
     assert json.loads((tmp_path / "config.json").read_text())["name"] == "other"
+    for field in (
+        "log_every (was 1, is 2)",
+        "gan.steps (was 2, is 4)",
+        "network_g.remat (was False, is True)",
+    ):
+        assert f"note      changed since the last start: {field}" in read_log(tmp_path)
+
+
+def test_field_that_the_run_did_not_have_yet(config, tmp_path, iterated):
+    train_and_evaluate(only(config, "psnr"), tmp_path)
+    path = tmp_path / "config.json"
+    old = json.loads(path.read_text())
+    del old["psnr"]["optim_g"]["betas"], old["keep_every"]
+    path.write_text(json.dumps(old))
+    train_and_evaluate(only(config, "psnr"), tmp_path)
+    assert "nothing was left to do" in read_log(tmp_path)
+
+
+def test_slow_data_is_noticed(config, tmp_path, monkeypatch):
+    """Also how long: the devices have next to nothing to do here."""
+    read = build.make_train_iterator
+
+    class Slow:
+        def __init__(self, *args, **options):
+            self._data = read(*args, **options)
+
+        def __next__(self):
+            time.sleep(0.3)
+            return next(self._data)
+
+        def close(self):
+            self._data.close()
+
+    config.psnr.steps = 6
+    config.update(log_every=3, evaluate_every=0)
+    monkeypatch.setattr(build, "make_train_iterator", Slow)
+    train_and_evaluate(only(config, "psnr"), tmp_path / "slow")
+    share = re.findall(
+        r"the devices waited for data (\d+)% of the time: prepare", read_log(tmp_path / "slow")
+    )
+    assert len(share) == 2
+    assert 50 < int(share[1]) <= 100
+
+
+def test_damaged_checkpoints(config, tmp_path, iterated):
+    """The one before is used; where there is none, one sentence says what to do."""
+    config.psnr.steps = 4
+    config.checkpoint_every = 2
+    train_and_evaluate(only(config, "psnr"), tmp_path)
+    states = last_states(iterated, "psnr")
+    folder = tmp_path / "checkpoints/psnr"
+    (folder / "4/record.json").unlink()
+    iterated["psnr"].clear()
+    train_and_evaluate(only(config, "psnr"), tmp_path)
+    assert [iteration for iteration, *_ in iterated["psnr"]] == [3, 4]
+    assert_equal(last_states(iterated, "psnr"), states)
+    warning = f"warning   {folder / '4/record.json'} is missing: going on from iteration 2 instead of 4"
+    assert warning in read_log(tmp_path)
+    assert {path.name for path in folder.iterdir()} == {"2", "4", "4.damaged", "best"}
+
+    for iteration in ("2", "4"):
+        (folder / iteration / "record.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=rf"delete {folder} to begin the stage anew") as caught:
+        train_and_evaluate(only(config, "psnr"), tmp_path)
+    assert caught.value.exit_code == 1
+    assert "\n" not in str(caught.value)
 
 
 def test_a_mistake_does_not_bind_the_folder(config, tmp_path):
@@ -374,13 +483,38 @@ def test_intervals(config, tmp_path):
     lines = read_lines(tmp_path / "seldom")
     assert [line["iteration"] for line in lines if "lr" in line] == [3, 6, 7]
     assert [line["iteration"] for line in lines if "psnr_y" in line] == [7]
-    assert [path.name for path in (tmp_path / "seldom/checkpoints/psnr").iterdir()] == ["7"]
-    config.update(log_every=0, evaluate_every=4, checkpoint_every=2)
+    assert {path.name for path in (tmp_path / "seldom/checkpoints/psnr").iterdir()} == {"7", "best"}
+    config.update(log_every=0, evaluate_every=4, checkpoint_every=2, keep_best=None)
     train_and_evaluate(only(config, "psnr"), tmp_path / "often")
     lines = read_lines(tmp_path / "often")
     assert [line["iteration"] for line in lines if "lr" in line] == [7]
     assert [line["iteration"] for line in lines if "psnr_y" in line] == [4, 7]
     assert {path.name for path in (tmp_path / "often/checkpoints/psnr").iterdir()} == {"6", "7"}
+
+
+def test_checkpoints_that_stay(config, tmp_path, monkeypatch):
+    """The newest, every fourth, and the best, which is saved although none is due."""
+    psnr = iter([20.0, 30.0, 29.0, float("nan"), 30.0, 28.0, 27.0, 26.0, 25.0, 24.0])
+
+    def evaluate(upscale, source, scale):
+        for result in whole_evaluate(upscale, source, scale):
+            yield replace(result, scores=result.scores | {"psnr_y": next(psnr)})
+
+    whole_evaluate = validation.evaluate
+    monkeypatch.setattr(validation, "evaluate", evaluate)
+    config.psnr.steps = 10
+    config.update(evaluate_every=1, checkpoint_every=4, max_to_keep=1, keep_every=4)
+    train_and_evaluate(only(config, "psnr"), tmp_path)
+    folder = tmp_path / "checkpoints/psnr"
+    assert {path.name for path in folder.iterdir()} == {"2", "4", "8", "10", "best"}
+    assert (folder / "best").resolve().name == "2"
+    assert checkpoint.read_record(folder / "10")["best"] == {
+        "metric": "psnr_y",
+        "score": 30.0,
+        "iteration": 2,
+    }
+    best, newest = checkpoint.load_generator(folder / "best")[0], checkpoint.load_generator(tmp_path)[0]
+    assert not np.array_equal(best["conv_last"]["bias"], newest["conv_last"]["bias"])
 
 
 def test_learning_rates_in_the_log(config, tmp_path):

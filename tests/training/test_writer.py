@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from disks import fill as fill_disk
+from disks import small_disk
 from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
 
@@ -29,9 +31,7 @@ def make_result():
 
 @pytest.fixture
 def writer(tmp_path):
-    writer = Writer(tmp_path, ("psnr", "gan"))
-    yield writer
-    writer.close()
+    return Writer(tmp_path, ("psnr", "gan"))
 
 
 def read_events(folder):
@@ -55,7 +55,6 @@ def test_scalars_go_to_a_line_and_to_tensorboard(writer, tmp_path):
         '{"stage": "psnr", "iteration": 5, "l_g_pix": 0.25, "lr": 0.0001}\n'
         '{"stage": "psnr", "iteration": 6, "l_g_pix": 0.5}\n'
     )
-    writer.close()
     events = read_events(tmp_path / "tensorboard/psnr")
     assert [(step, tag) for step, tag, _ in events] == [(5, "l_g_pix"), (5, "lr"), (6, "l_g_pix")]
     assert events[2][2] == 0.5
@@ -79,7 +78,6 @@ def test_resuming_takes_back_what_will_be_written_again(tmp_path, writer, stage,
     assert len(before) == 16
     again = Writer(tmp_path, ("psnr", "gan"))
     again.resume(stage, iteration)
-    again.close()
     assert (tmp_path / "metrics.jsonl").read_text().splitlines() == before[:kept]
 
 
@@ -93,6 +91,42 @@ def test_line_cut_short_by_a_crash(tmp_path, writer):
     writer.scalars("gan", 5, {"l_g_pix": 1 / 5})
     writer.scalars("gan", 5, {"psnr_y": 25.0, "bicubic_psnr_y": 22.0})
     assert path.read_text() == whole
+
+
+def test_scores_that_are_still_to_be_made(tmp_path, writer):
+    """What an evaluation wrote, of which the checkpoint knows nothing, is written again."""
+    fill(writer)
+    before = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    writer.resume("gan", 5, evaluated=False)
+    assert (tmp_path / "metrics.jsonl").read_text().splitlines() == before[:-1]
+
+
+def test_full_disk(tmp_path, make_result):
+    """Lines wait until there is room, and none is lost or cut; pictures and points are left out."""
+    with small_disk(tmp_path / "disk", "64k") as disk:
+        write_on_full_disk(disk, make_result())
+
+
+def write_on_full_disk(disk, result):
+    writer = Writer(disk, ("psnr",))
+    writer.resume("psnr", 0)
+    writer.scalars("psnr", 1, {"l": 1.0})
+    ballast = fill_disk(disk)
+    for iteration in range(2, 500):
+        writer.scalars("psnr", iteration, {"l": 1.0})
+    writer.sample("psnr", 500, result)
+    for what in ("metrics.jsonl", "tensorboard", "samples"):
+        assert f"{what} cannot be written (No space left on device)" in writer.problem
+    lines = (disk / "metrics.jsonl").read_text().splitlines()
+    assert 1 < len(lines) < 499
+    assert [json.loads(line)["iteration"] for line in lines] == list(range(1, len(lines) + 1))
+
+    ballast.unlink()
+    writer.scalars("psnr", 500, {"l": 1.0})
+    writer.sample("psnr", 500, result)
+    assert writer.problem is None
+    lines = (disk / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["iteration"] for line in lines] == list(range(1, 501))
 
 
 def test_metrics_of_a_new_run(tmp_path):
@@ -136,7 +170,6 @@ def test_sample_is_a_file_and_in_tensorboard(writer, tmp_path, make_result):
     assert path == tmp_path / "samples/gan_0000030.png"
     with Image.open(path) as image:
         np.testing.assert_array_equal(np.asarray(image), draw_sample(make_result()))
-    writer.close()
     assert [(step, tag) for step, tag, _ in read_events(tmp_path / "tensorboard/gan")] == [(30, "sample")]
 
 

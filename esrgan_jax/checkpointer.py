@@ -1,0 +1,148 @@
+"""The checkpoints of one stage while it trains: saved in the background, kept by a rule, restored if undamaged."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from esrgan_jax import checkpoint
+from esrgan_jax.checkpoint import BEST, DAMAGED, UNFINISHED, DamagedError, Progress
+from esrgan_jax.errors import CheckpointError
+
+
+class Checkpointer:
+    """Saves a stage in the background and deletes what is no longer wanted, once the newer one is whole.
+
+    Args:
+      run_folder: the workdir.
+      stage: psnr or gan.
+      config: the run's configuration, which goes into every checkpoint.
+      max_to_keep: how many of the newest stay; None: all.
+      keep_every: those after every so many iterations stay too; 0: none. The best one always does.
+
+    Attributes:
+      problem: why the last save failed, None if it did not; training goes on and the next one is another try.
+    """
+
+    def __init__(
+        self,
+        run_folder: Path,
+        stage: str,
+        config: dict[str, Any] | None = None,
+        *,
+        max_to_keep: int | None = None,
+        keep_every: int = 0,
+    ):
+        self.problem: str | None = None
+        self._run_folder, self._stage, self._config = run_folder, stage, config or {}
+        self._max_to_keep, self._keep_every = max_to_keep, keep_every
+        self._folder = checkpoint.stage_folder(run_folder, stage)
+        self._thread: threading.Thread | None = None
+        for left_over in self._folder.glob(f"{UNFINISHED}*"):  # by a process that was killed
+            shutil.rmtree(left_over, ignore_errors=True)
+
+    def latest(self) -> int | None:
+        """The newest saved iteration, or None."""
+        saved = checkpoint.iterations(self._run_folder, self._stage)
+        return saved[-1] if saved else None
+
+    def restore(self, shapes: Any, warn: Callable[[str], None]) -> tuple[Any, Progress]:
+        """The newest undamaged states as numpy arrays, shaped like `shapes`, and where they stand.
+
+        Damaged checkpoints are renamed, so that nothing counts them any more, and `warn` is told.
+
+        Raises:
+          ConfigError: what was saved is not shaped like that.
+          CheckpointError: all of them are damaged, or one cannot be read.
+        """
+        reasons = []
+        while (iteration := self.latest()) is not None:
+            folder = self._folder / str(iteration)
+            try:
+                states, progress = checkpoint.read(folder, shapes)
+            except DamagedError as damage:
+                reasons.append(str(damage))
+                aside = folder.with_name(folder.name + DAMAGED)
+                shutil.rmtree(aside, ignore_errors=True)
+                folder.rename(aside)
+                before = self.latest()
+                if before is not None:
+                    warn(f"{damage}: going on from iteration {before} instead of {iteration}")
+            except OSError as error:
+                raise CheckpointError(
+                    f"{folder} cannot be read ({error.strerror or error}): make it readable and try again."
+                ) from error
+            else:
+                return states, progress
+        raise CheckpointError(
+            f"No checkpoint of the {self._stage} stage is whole ({'; '.join(reasons)}): restore the files and take "
+            f"{DAMAGED} off the folders' names, delete {self._folder} to begin the stage anew, or choose another "
+            "--workdir."
+        )
+
+    def save(self, states: Any, progress: Progress) -> None:
+        """Starts saving; the states may be donated at once. An iteration that is there already is left alone."""
+        self.wait()
+        if self.latest() == progress.iteration:
+            return
+        # Copies: on a CPU the arrays would share memory with the devices', which the next step overwrites.
+        on_host = jax.tree.map(np.array, jax.device_get(states))
+        self._thread = threading.Thread(target=self._save, args=(on_host, progress), name="checkpointer")
+        self._thread.start()
+
+    def _save(self, states: Any, progress: Progress) -> None:
+        try:
+            checkpoint.write(self._folder / str(progress.iteration), states, progress, self._config)
+        except Exception as error:  # a full disk has many names in the libraries below
+            self.problem = (
+                f"the checkpoint of iteration {progress.iteration} could not be saved ({_reason(error)})"
+            )
+            return
+        self.problem = None
+        with contextlib.suppress(OSError):
+            self._tidy(progress)
+
+    def _tidy(self, progress: Progress) -> None:
+        saved = checkpoint.iterations(self._run_folder, self._stage)
+        kept = set(saved[-self._max_to_keep :] if self._max_to_keep else saved)
+        if self._keep_every:
+            kept |= {iteration for iteration in saved if iteration % self._keep_every == 0}
+        if progress.best is not None and progress.best.iteration in saved:
+            kept.add(progress.best.iteration)
+            link = self._folder / f"{UNFINISHED}{BEST}"
+            link.unlink(missing_ok=True)
+            link.symlink_to(str(progress.best.iteration), target_is_directory=True)
+            link.replace(self._folder / BEST)
+        for iteration in set(saved) - kept:
+            # Renamed first: a folder that is half deleted must not look like a checkpoint.
+            doomed = self._folder / f"{UNFINISHED}{iteration}"
+            (self._folder / str(iteration)).replace(doomed)
+            shutil.rmtree(doomed, ignore_errors=True)
+
+    def wait(self) -> None:
+        """Waits for what is being written."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    close = wait
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    for code in (
+        "No space left on device",
+        "Disk quota exceeded",
+        "Read-only file system",
+        "Input/output error",
+    ):
+        if code in text:
+            return code
+    return getattr(error, "strerror", None) or (text.splitlines() or [""])[0][:200] or type(error).__name__

@@ -1,0 +1,116 @@
+"""The processes of one run, on as many machines: how they find each other, agree, and end.
+
+Process 0 alone reads checkpoints and writes anything. JAX's coordination service watches over all of them: when
+one dies, the others end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from esrgan_jax import parallel
+from esrgan_jax.errors import ConfigError
+from esrgan_jax.leaving import prepare_last_words
+
+AUTO = "auto"
+DEAD_AFTER = 30
+"""Seconds without a sign of life after which a process counts as dead."""
+
+LAST_WORDS = (
+    "train.py: this process ended because it was killed, or because another one died (the lines above, and those of "
+    "the other processes, say which): start all of them again, and they go on from the newest checkpoint."
+)
+
+
+def join(settings: Mapping[str, Any]) -> None:
+    """Makes this process one of several, if the configuration says so; before JAX is used.
+
+    Args:
+      settings: coordinator_address ("HOST:PORT" of process 0, or "auto": what Slurm, Open MPI, a TPU VM or
+        GKE tells its processes), num_processes, process_id; all None: this process is alone.
+
+    Raises:
+      ConfigError: a field is missing or wrong, or the others cannot be found.
+    """
+    address, count, own = (settings[name] for name in ("coordinator_address", "num_processes", "process_id"))
+    if address is None and count is None and own is None:
+        return
+    if address != AUTO and None in (address, count, own):
+        raise ConfigError(
+            f"distributed.coordinator_address (={address}), distributed.num_processes (={count}) and "
+            f"distributed.process_id (={own}) go together: give all three, or coordinator_address={AUTO} alone."
+        )
+    if address != AUTO and not (0 <= own < count and str(address).rpartition(":")[2].isdigit()):
+        raise ConfigError(
+            f"distributed.coordinator_address (={address}) must be HOST:PORT, and distributed.process_id "
+            f"(={own}) 0 to distributed.num_processes - 1 (={count - 1})."
+        )
+    prepare_last_words(
+        LAST_WORDS
+    )  # JAX ends this process from C++ when another one dies: no Python runs then
+    jax.config.update("jax_enable_preemption_service", False)  # training/stopping.py takes SIGTERM
+    given = (
+        {} if address == AUTO else {"coordinator_address": address, "cluster_detection_method": "deactivate"}
+    )
+    try:
+        jax.distributed.initialize(
+            num_processes=count, process_id=own, heartbeat_timeout_seconds=DEAD_AFTER, **given
+        )
+    except (RuntimeError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(
+            f"distributed.coordinator_address (={address}) does not work ({reason}): see docs/multihost.md."
+        ) from error
+
+
+def is_first() -> bool:
+    """Whether this is process 0, which writes."""
+    return jax.process_index() == 0
+
+
+def from_first(tree: Any) -> Any:
+    """A tree of numbers and arrays as process 0 has it, as numpy arrays on every process."""
+    if jax.process_count() == 1:
+        return tree
+    return jax.tree.map(np.asarray, multihost_utils.broadcast_one_to_all(tree))
+
+
+class Agreement:
+    """A question that all processes answer alike: does any of them say yes?
+
+    All have to ask as often and in the same order, as with every all-reduce.
+    """
+
+    def __init__(self, devices: Sequence[jax.Device]):
+        self._count = len(devices)
+        self._sum = parallel.pmap(
+            parallel.sum_over_devices,
+            in_axes=0,
+            out_axes=None,
+            devices=parallel.in_every_process(devices),
+        )
+        self._asked: jax.Array | None = None
+
+    def any(self, mine: bool) -> bool:
+        """Whether one said yes."""
+        if jax.process_count() == 1:
+            return mine
+        return bool(self._sum(np.full(self._count, int(mine), np.int32)))
+
+    def any_lately(self, mine: bool) -> bool:
+        """Whether one said yes the last time; takes no time, because the devices answered long ago."""
+        if jax.process_count() == 1:
+            return mine
+        before, self._asked = self._asked, self._sum(np.full(self._count, int(mine), np.int32))
+        return before is not None and bool(before)
+
+
+def part() -> None:
+    """Ends what `join` began, when all processes have come to their end; process 0 may take its time."""
+    if jax.distributed.is_initialized():
+        jax.distributed.shutdown()

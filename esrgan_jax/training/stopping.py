@@ -1,0 +1,103 @@
+"""SIGTERM and SIGINT while a run works: the first asks it to save and leave, the second ends it at once."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from esrgan_jax.leaving import leave
+
+RESUMABLE = "resumable: the same command goes on from here"
+
+
+class Stopped(Exception):  # noqa: N818 - nothing is wrong
+    """A run that a signal ended, after everything was saved."""
+
+
+class StopSignals:
+    """Listens for the two signals, as a context manager.
+
+    A thread of its own listens, because Python's handlers wait for the main thread, which may be inside of
+    XLA for minutes.
+
+    Args:
+      say: tells people what happens.
+
+    Attributes:
+      received: whether a signal came and the run has not left yet.
+    """
+
+    def __init__(self, say: Callable[[str], None]):
+        self.received = False
+        self._say = say
+        self._unsaved = False
+        self._lock = threading.Lock()
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> StopSignals:
+        if threading.current_thread() is not threading.main_thread():
+            return self  # Python has signals in the main thread only
+        self._ear, self._mouth = socket.socketpair()
+        self._mouth.setblocking(False)
+        self._wakeup = signal.set_wakeup_fd(self._mouth.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # Ctrl-C is ignored in the background of a shell, and stays so.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, lambda *_: None)
+        self._listener = threading.Thread(target=self._listen, name="stop signals", daemon=True)
+        self._listener.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._wakeup)
+        self._mouth.close()
+        self._listener.join()
+        self._ear.close()
+
+    def unsaved(self) -> None:
+        """From now on there is something to save: a signal waits for `saved`."""
+        self._unsaved = True
+
+    def saved(self) -> None:
+        """From now on there is nothing to save: a signal ends the process at once, also one that came before."""
+        with self._lock:
+            self._unsaved = False
+            if self.received:
+                self._leave_resumable()
+
+    def _listen(self) -> None:
+        while number := self._ear.recv(1):
+            if number[0] in self._before:
+                self._hear(signal.Signals(number[0]))
+
+    def _hear(self, number: signal.Signals) -> None:
+        with self._lock:
+            if self.received:
+                self._say_briefly(f"stop      {number.name} again: leaving at once, without saving")
+                leave(128 + number)
+            if not self._unsaved:
+                self._say_briefly(f"stop      {number.name}")
+                self._leave_resumable()
+            self.received = True
+            self._say_briefly(
+                f"stop      {number.name}: saving after this iteration; once more leaves at once"
+            )
+
+    def _leave_resumable(self) -> None:
+        self._say_briefly(f"stop      nothing is left to save; {RESUMABLE}")
+        leave(0)
+
+    def _say_briefly(self, line: str) -> None:
+        with contextlib.suppress(Exception):  # a closed terminal must not keep anyone from leaving
+            self._say(line)

@@ -1,0 +1,61 @@
+"""The EMA network against the held-out images, in the middle of a run."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+from esrgan_jax import parallel
+from esrgan_jax.evaluation import Upscale, evaluate, mean_scores
+from esrgan_jax.training.build import Run
+from esrgan_jax.training.stages import States
+
+Scores = dict[str, float]
+
+
+class _Interrupted(Exception):  # noqa: N818 - nothing is wrong
+    """A signal came in the middle of a picture."""
+
+
+def validate(run: Run, name: str, states: States, iteration: int | None = None) -> Scores | None:
+    """Scores the EMA network on the held-out images; after an iteration also records them and a sample.
+
+    Process 0 works, the others keep in step. None if a signal came first, which is looked for after each tile.
+    """
+    start = time.perf_counter()
+    every_score: list[Scores] = []
+    results = evaluate(_interruptible(run, states), run.validation, run.config.scale)
+    for _ in range(len(run.validation)):
+        if run.writes:
+            with contextlib.suppress(_Interrupted):
+                result = next(results)
+                if iteration is not None and not every_score:
+                    run.writer.sample(name, iteration, result)
+                every_score.append(result.scores)
+        if run.agreement.any(run.signals.received):
+            return None
+    if not run.writes:
+        return {}
+    scores = mean_scores(every_score)
+    if iteration is not None:
+        bicubic = {f"bicubic_{key}": value for key, value in run.bicubic.items()}
+        run.writer.scalars(name, iteration, scores | bicubic)
+    difference = scores["psnr_y"] - run.bicubic["psnr_y"]
+    when = "" if iteration is None else f" {iteration}"
+    run.console.say(
+        f"evaluate  {name}{when}: EMA network {scores['psnr_y']:.2f} dB, bicubic "
+        f"{run.bicubic['psnr_y']:.2f} dB on Y ({difference:+.2f}); SSIM {scores['ssim_y']:.4f}, "
+        f"{run.bicubic['ssim_y']:.4f}; {time.perf_counter() - start:.1f} s"
+    )
+    return scores
+
+
+def _interruptible(run: Run, states: States) -> Upscale:
+    """The EMA network as a function of pictures that gives up when a signal comes."""
+
+    def after_tile(done: int, total: int) -> None:
+        if run.signals.received:
+            raise _Interrupted
+
+    run.upscaler.params = parallel.first_replica(states["g"].ema)
+    return lambda picture: run.upscaler(picture, after_tile)
