@@ -95,7 +95,9 @@ def get_config() -> ConfigDict:
     # Score of the EMA network on data.validation whose best checkpoint stays too; None: no such checkpoint
     config.keep_best = config_dict.placeholder(str)
     config.keep_best = "psnr_y"
-    config.resume = config_dict.placeholder(str)  # "force": go on although fields changed that change the numbers
+    config.resume = config_dict.placeholder(
+        str
+    )  # "force": go on although fields changed that change the numbers
 
     # Several processes, one a machine (docs/multihost.md): HOST:PORT of process 0, or "auto": what Slurm, Open MPI, a
     # TPU VM or GKE says. None: one process. Not found out without being asked: inside of a Slurm job, a run of one

@@ -45,7 +45,7 @@ def use_compilation_cache() -> None:
 
     Where that cannot be written, nothing is kept.
     """
-    if jax.config.jax_compilation_cache_dir is None:
+    if getattr(jax.config, "jax_compilation_cache_dir", None) is None:
         folder = cache_dir() / "xla"
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -106,8 +106,11 @@ def run(args: argparse.Namespace) -> int:
     # The bar stays off where stderr is no terminal.
     bar = tqdm(results, total=len(images.names), desc="evaluate", unit="image", disable=None)
     for index, result in enumerate(bar):
-        bicubic = imresize(result.pair["lr"], scale)
-        row = Row(images.names[index], result.scores, score(result.name, bicubic, result.pair["hr"], border))
+        bicubic, bicubic_scores = result.sr, result.scores
+        if args.model != "bicubic":
+            bicubic = imresize(result.pair["lr"], scale)
+            bicubic_scores = score(result.name, bicubic, result.pair["hr"], border)
+        row = Row(images.names[index], result.scores, bicubic_scores)
         report.rows.append(row)
         if files:
             write_png(files[index], result.sr)
@@ -136,6 +139,11 @@ def _model(args: argparse.Namespace) -> tuple[Callable[[Any], Any], str, int]:
         scale = args.scale or 4
         return (lambda lr: imresize(lr, scale)), "bicubic", scale
 
+    import os
+
+    from esrgan_jax import parallel
+
+    parallel.start_cpu_devices(os.cpu_count() or 1)
     from esrgan_jax.inference import Upscaler
     from esrgan_jax.weights.load import load_model
 

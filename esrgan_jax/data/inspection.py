@@ -198,4 +198,6 @@ def _is_grey(image: np.ndarray) -> bool:
 
 def _digest(image: np.ndarray) -> bytes:
     """Of the pixels and the size, whatever the file's name and format."""
-    return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16, key=str(image.shape).encode()).digest()
+    return hashlib.blake2b(
+        np.ascontiguousarray(image).data, digest_size=16, key=str(image.shape).encode()
+    ).digest()

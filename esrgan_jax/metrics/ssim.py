@@ -15,6 +15,7 @@ _WINDOW = 11
 _SIGMA = 1.5
 _C1 = (0.01 * 255) ** 2
 _C2 = (0.03 * 255) ** 2
+_BAND = 128
 
 
 def ssim(
@@ -46,21 +47,29 @@ def ssim(
             f"`crop_border` (={crop_border}) leaves {a.shape[0]}x{a.shape[1]} pixels; SSIM needs at least "
             f"{_WINDOW}x{_WINDOW}."
         )
-    if y_channel:
-        return _ssim_of_channel(a, b)
-    # One after the other: three channels of a large picture at once would take three times the memory.
-    return float(np.mean([_ssim_of_channel(a[..., c].copy(), b[..., c].copy()) for c in range(3)]))
+    height, width = (side - (_WINDOW - 1) for side in a.shape[:2])
+    channels = 1 if y_channel else 3
+    total = 0.0
+    # In bands and one channel after the other: temporary arrays of large pictures cost more than the arithmetic.
+    for top in range(0, height, _BAND):
+        rows = slice(top, min(top + _BAND, height) + _WINDOW - 1)
+        band_a, band_b = (x[rows].reshape(-1, x.shape[1], channels) for x in (a, b))
+        for c in range(channels):
+            total += float(np.sum(_similarity(band_a[..., c].copy(), band_b[..., c].copy())))
+    return total / (height * width * channels)
 
 
-def _ssim_of_channel(a: Float64[np.ndarray, "h w"], b: Float64[np.ndarray, "h w"]) -> float:
+def _similarity(
+    a: Float64[np.ndarray, "h w"], b: Float64[np.ndarray, "h w"]
+) -> Float64[np.ndarray, "h-10 w-10"]:
+    """SSIM of every window that lies inside."""
     mean_a, mean_b = _smooth(a), _smooth(b)
     product = mean_a * mean_b
     squares = mean_a * mean_a + mean_b * mean_b
     # Of the population, not of a sample. The variances are needed as their sum only.
     covariance = _smooth(a * b) - product
     variances = _smooth(a * a + b * b) - squares
-    values = (2 * product + _C1) * (2 * covariance + _C2) / ((squares + _C1) * (variances + _C2))
-    return float(np.mean(values))
+    return (2 * product + _C1) * (2 * covariance + _C2) / ((squares + _C1) * (variances + _C2))
 
 
 def _smooth(x: Float64[np.ndarray, "h w"]) -> Float64[np.ndarray, "h-10 w-10"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from esrgan_jax.models import RRDBNet
@@ -9,23 +10,31 @@ from esrgan_jax.training.stages import GanStage, Stage, States
 from esrgan_jax.weights.save import save_discriminator, save_generator
 
 
-def export(run_folder: Path, generator: RRDBNet, stage: Stage, states: States, again: bool) -> None:
-    """Writes models/<stage>/net_g_<iteration>.pth and, of the GAN stage, net_d_<iteration>.pth.
+def export(
+    run_folder: Path, generator: RRDBNet, stage: Stage, states: States, taken: Iterable[int], again: bool
+) -> None:
+    """Writes net_g_<iteration>.pth and, of the GAN stage, net_d_<iteration>.pth.
 
-    A folder for each stage, because both may have the same number of iterations. Files that are there stay,
-    unless they are to be written `again`.
+    Args:
+      run_folder: where they go.
+      generator: what `states["g"]` belongs to.
+      stage: that has come to its end.
+      states: its states.
+      taken: the iterations at which later stages of the run end. At one of these the name belongs to the later
+        stage, and this one's is net_g_<iteration>_<stage>.pth.
+      again: also if the file is there already.
 
     Raises:
       WeightFileError: a file cannot be written.
     """
-    folder = run_folder / "models" / stage.name
     g = states["g"]
-    path = folder / f"net_g_{int(g.finished)}.pth"
+    iteration = int(g.finished)
+    path = run_folder / f"net_g_{iteration}{f'_{stage.name}' * (iteration in taken)}.pth"
     if again or not path.exists():
         save_generator(path, generator, g.params, g.ema)
     if isinstance(stage, GanStage):
         d = states["d"]
-        path = folder / f"net_d_{int(d.finished)}.pth"
+        path = run_folder / f"net_d_{iteration}.pth"
         if again or not path.exists():
             variables = {"params": d.params, "batch_stats": d.batch_stats}
             save_discriminator(path, stage.discriminator, variables)

@@ -172,8 +172,10 @@ def _finish_saving(
 
 
 def _export(run: Run, stage: Stage, states: States, again: bool) -> None:
+    stages = list(run.config.stages)
+    later = [run.config[name].steps for name in stages[stages.index(stage.name) + 1 :]]
     try:
-        export(run.folder, run.generator, stage, states, again)
+        export(run.folder, run.generator, stage, states, later, again)
     except WeightFileError as error:  # the networks are in the checkpoint
         run.unsaved = run.unsaved or str(error).rstrip(".")
         run.console.say(f"warning   {error}")

@@ -164,7 +164,9 @@ def test_ensemble_is_the_mean_of_eight(small):
     module, params = small
     image = picture(100, 70)
     upscaler = Upscaler(module, params, tile=64, overlap="exact", ensemble=True)
-    assert upscaler.tile_count(100, 70) == 8 * Upscaler(module, params, tile=64, overlap="exact").tile_count(100, 70)
+    assert upscaler.tile_count(100, 70) == 8 * Upscaler(module, params, tile=64, overlap="exact").tile_count(
+        100, 70
+    )
     total = 0
     for turns, flip in itertools.product(range(4), (False, True)):
         turned = np.rot90(image[:, ::-1] if flip else image, turns)
@@ -202,7 +204,7 @@ def test_a_network_with_nan_gives_an_error(small, dtype):
     module, params = small
     broken = jax.tree.map(np.copy, params)
     broken["conv_hr"]["bias"][3] = np.nan
-    with pytest.raises(InferenceError, match="not finite .* in float32 too: its weights are damaged"):
+    with pytest.raises(InferenceError, match=r"not finite .* in float32 too: its weights are damaged"):
         Upscaler(module, broken, dtype=dtype)(picture(3, 4))
 
 
@@ -253,7 +255,9 @@ def test_out_of_memory_in_the_middle_keeps_what_is_finished(small, monkeypatch):
 
 def test_out_of_memory_with_the_smallest_tile(small, monkeypatch):
     Exhausted(monkeypatch, lambda calls: True)
-    with pytest.raises(InferenceError, match="not enough even for tiles of 64 x 64 pixels.*JAX_PLATFORMS=cpu"):
+    with pytest.raises(
+        InferenceError, match=r"not enough even for tiles of 64 x 64 pixels.*JAX_PLATFORMS=cpu"
+    ):
         Upscaler(*small)(picture(10, 10))
 
 
@@ -289,7 +293,11 @@ def test_what_is_no_picture_is_refused(small, image, sentence):
     ("scale", "options", "sentence"),
     [
         (4, {"tile": 32}, r"tile \(=32\) must be at least 64 pixels for this network\."),
-        (2, {"tile": 129}, r"tile \(=129\) must be at least 128 pixels for this network, and a multiple of 2"),
+        (
+            2,
+            {"tile": 129},
+            r"tile \(=129\) must be at least 128 pixels for this network, and a multiple of 2",
+        ),
         (4, {"tile": 64, "overlap": 33}, r"overlap \(=33\) must be at most half of tile \(=64\)"),
         (4, {"overlap": -1}, r"overlap \(=-1\) must not be negative"),
         (4, {"overlap": "all"}, r"overlap \(='all'\) must be a number of pixels, or exact"),

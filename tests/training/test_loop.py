@@ -22,6 +22,7 @@ from esrgan_jax import checkpoint, parallel
 from esrgan_jax.errors import CheckpointError, ConfigError, DataError, UserError
 from esrgan_jax.training import build, stages, validation, writer
 from esrgan_jax.training.loop import train_and_evaluate
+from esrgan_jax.weights.load import load_generator_weights
 
 
 def bump(states, iteration):
@@ -208,12 +209,14 @@ def test_files_for_other_programs_and_from_them(config, tmp_path, iterated):
     """net_g and net_d at the end of each stage hold the last states, and a run can start from them."""
     train_and_evaluate(config, tmp_path / "run")
     psnr, gan = last_states(iterated, "psnr"), last_states(iterated, "gan")
-    models = tmp_path / "run/models"
-    files = {str(path.relative_to(models)) for path in models.rglob("*.pth")}
-    assert files == {"psnr/net_g_3.pth", "gan/net_g_2.pth", "gan/net_d_2.pth"}
+    assert {path.name for path in (tmp_path / "run").glob("*.pth")} == {
+        "net_g_3.pth",
+        "net_g_2.pth",
+        "net_d_2.pth",
+    }
 
-    again = only(config, "gan", tmp_path / "run/models/psnr/net_g_3.pth")
-    again.init_from_d = str(tmp_path / "run/models/gan/net_d_2.pth")
+    again = only(config, "gan", tmp_path / "run/net_g_3.pth")
+    again.init_from_d = str(tmp_path / "run/net_d_2.pth")
     train_and_evaluate(again, tmp_path / "again")
     start = iterated["gan"][2][1]
     assert_equal(start["g"].params, psnr["g"].params)
@@ -229,6 +232,14 @@ def test_files_for_other_programs_and_from_them(config, tmp_path, iterated):
     again.network_d.num_feat = 4
     with pytest.raises(ConfigError, match=r"net_d_2\.pth holds a discriminator of another size"):
         train_and_evaluate(again, tmp_path / "other")
+
+
+def test_stages_that_end_at_the_same_iteration_keep_their_files_apart(config, tmp_path, iterated):
+    config.psnr.steps = config.gan.steps
+    train_and_evaluate(config, tmp_path)
+    for name, stage in (("net_g_2_psnr.pth", "psnr"), ("net_g_2.pth", "gan")):
+        _, params, _ = load_generator_weights(tmp_path / name)
+        assert_equal(params, last_states(iterated, stage)["g"].params)
 
 
 def test_empty_or_missing_run_folder(config, tmp_path, iterated):

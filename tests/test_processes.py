@@ -1,0 +1,114 @@
+"""One run in two real processes: stopped, killed, and gone on with in one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import socket
+import time
+
+import pytest
+from commands import Command, read_lines, write_pictures
+
+from esrgan_jax import processes
+from esrgan_jax.errors import ConfigError
+
+STAGE = ("--config.stages=psnr", "--config.psnr.batch_size=4")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    write_pictures(folder)
+    return folder
+
+
+@pytest.fixture
+def start_two(images, tmp_path):
+    """Starts both processes, of two devices each."""
+    with contextlib.ExitStack() as started:
+
+        def start(*flags, **environment):
+            with socket.socket() as free:
+                free.bind(("localhost", 0))
+                address = f"localhost:{free.getsockname()[1]}"
+            commands = []
+            for process in range(2):
+                settings = {"coordinator_address": address, "num_processes": 2, "process_id": process}
+                joined = [f"--config.distributed.{name}={value}" for name, value in settings.items()]
+                # The second one has no use for a workdir, and must not need it.
+                workdir = tmp_path / ("run" if process == 0 else "nothing")
+                flags = (*STAGE, "--config.num_devices=2")
+                commands.append(Command(images, workdir, *flags, *joined, **environment))
+                started.callback(commands[-1].process.kill)
+            return commands
+
+        yield start
+
+
+def test_two_processes(start_two, images, tmp_path):
+    """The numbers of one process with as many devices; they end together; one process can go on alone."""
+    cache = {
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    first, second = start_two(**cache)
+    first.read_until("psnr      20/60")
+    second.process.send_signal(signal.SIGTERM)
+    assert (first.end(), second.end()) == (0, 0)
+    assert first.says(r"^run       quickstart in .*, 2 CPU devices in each of 2 processes$")
+    stopped = first.saved_at()
+    assert first.errors == []
+    assert second.errors == []
+    assert not [line for line in second.lines if not line.startswith("[Gloo]")]  # XLA speaks for itself
+
+    first, second = start_two(**cache)
+    first.read_until("psnr      40/60")
+    start = time.perf_counter()
+    first.process.kill()
+    assert second.end() != 0
+    assert time.perf_counter() - start < 60
+    assert first.end() == -signal.SIGKILL
+    assert first.says(f"^restore   psnr stage at iteration {stopped}: ")
+    for command in (first, second):
+        assert "start all of them again, and they go on from the newest checkpoint" in command.errors[-1]
+
+    whole = Command(images, tmp_path / "whole", *STAGE, "--config.num_devices=4", **cache)
+    assert whole.end() == 0
+    alone = Command(images, tmp_path / "run", *STAGE, "--config.num_devices=4", **cache)
+    assert alone.end() == 0
+    assert alone.says(r"^restore   psnr stage at iteration (20|30): ") or alone.says(
+        f"^restore   psnr stage at iteration {stopped}: "
+    )
+    assert not (tmp_path / "nothing").exists()
+    lines, expected = read_lines(tmp_path / "run"), read_lines(tmp_path / "whole")
+    for line, other in zip(lines, expected, strict=True):
+        # Sums of float32 in another order; that grows from iteration to iteration.
+        assert line == pytest.approx(other, rel=2e-3), (line, other)
+    records = [
+        json.loads((tmp_path / name / "checkpoints/psnr/60/record.json").read_text())
+        for name in ("run", "whole")
+    ]
+    assert records[0]["patches"] == records[1]["patches"] == 240
+
+
+@pytest.mark.parametrize(
+    "address, count, own, words",
+    [
+        ("localhost:1", None, None, "go together: give all three"),
+        (None, 2, 0, r"coordinator_address \(=None\)"),
+        ("localhost", 2, 0, "must be HOST:PORT"),
+        ("localhost:1", 2, 2, "0 to distributed.num_processes - 1"),
+    ],
+)
+def test_settings_that_do_not_fit(address, count, own, words):
+    settings = {"coordinator_address": address, "num_processes": count, "process_id": own}
+    with pytest.raises(ConfigError, match=words):
+        processes.join(settings)
+
+
+def test_one_process_is_not_joined_to_any():
+    processes.join(dict.fromkeys(("coordinator_address", "num_processes", "process_id")))
+    assert processes.is_first()
+    processes.part()
