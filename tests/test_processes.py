@@ -84,8 +84,10 @@ def test_two_processes(start_two, images, tmp_path):
     assert not (tmp_path / "nothing").exists()
     lines, expected = read_lines(tmp_path / "run"), read_lines(tmp_path / "whole")
     for line, other in zip(lines, expected, strict=True):
-        # Sums of float32 in another order; that grows from iteration to iteration.
-        assert line == pytest.approx(other, rel=2e-3), (line, other)
+        assert line.pop("stage") == other.pop("stage")
+        # Sums of float32 in another order; that grows from iteration to iteration, in gradients most.
+        for name, value in line.items():
+            assert value == pytest.approx(other[name], rel=5e-2 if "grad" in name else 2e-3), (name, line)
     records = [
         json.loads((tmp_path / name / "checkpoints/psnr/60/record.json").read_text())
         for name in ("run", "whole")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from esrgan_jax.errors import UserError
 
+BROKEN_PIPE = 141  # as shells have it: 128 + SIGPIPE
 INTERRUPTED = 130  # as shells have it: 128 + SIGINT
 
 COMMANDS = ("check_data", "convert", "evaluate", "inspect", "interpolate", "prepare", "upscale")
@@ -38,10 +39,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str] | None) -> int:
     args = _build_parser().parse_args(argv)
     try:
-        return args.run(args)
+        code = args.run(args)
+        sys.stdout.flush()
+        return code
     except UserError as error:
         print(f"esrgan-jax {args.command}: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:  # who reads the output has enough, as `head`; what is left to print goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except OSError as error:
+        what = error.filename or "a file"
+        print(
+            f"esrgan-jax {args.command}: {what} cannot be used ({error.strerror or error}): make room, or choose "
+            "another place.",
+            file=sys.stderr,
+        )
+        return 1
     except KeyboardInterrupt:
         return INTERRUPTED
 

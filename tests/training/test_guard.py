@@ -251,7 +251,8 @@ def test_bad_batches_for_ever(config, tmp_path, monkeypatch, images):
     dump = json.loads((folder / "nan_dump_0000050.json").read_text())
     assert (dump["stage"], dump["iteration"], dump["max_skipped"]) == ("psnr", 50, 5)
     assert dump["skipped"] == {"g": {"total": 14, "in_a_row": 14, "last": 50}}
-    assert dump["metrics"] == {"l_g_pix": "nan", "grad_norm_g": "nan"}
+    assert dump["metrics"].keys() == {"l_g_pix", "grad_norm_g"}
+    assert dump["metrics"]["l_g_pix"] == "nan"  # while the gradient of |x| at what is no number is finite
     assert dump["batch"]["iteration"] == 50
     data = build.make_train_iterator(
         build.open_source(str(images / "train"), split="train", scale=4),
