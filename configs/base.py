@@ -92,9 +92,7 @@ def get_config() -> ConfigDict:
     config.checkpoint_every = 5_000  # iterations; also at the end of each stage
     config.max_to_keep = 3  # checkpoints of each stage: the newest
     config.keep_every = 0  # iterations: checkpoints that stay besides; 0: none
-    # Score of the EMA network on data.validation whose best checkpoint stays too; None: no such checkpoint
-    config.keep_best = config_dict.placeholder(str)
-    config.keep_best = "psnr_y"
+    config.keep_best = "psnr_y"  # the checkpoint with the best score on data.validation stays too; or "none"
     config.resume = config_dict.placeholder(
         str
     )  # "force": go on although fields changed that change the numbers

@@ -92,7 +92,7 @@ class Checkpointer:
         self.wait()
         if self.latest() == progress.iteration:
             return
-        # Copies: on a CPU the arrays would share memory with the devices', which the next step overwrites.
+        # Copies: on a CPU the arrays may share memory with the devices', which the next step overwrites.
         on_host = jax.tree.map(np.array, jax.device_get(states))
         self._thread = threading.Thread(target=self._save, args=(on_host, progress), name="checkpointer")
         self._thread.start()

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDENS = "tests/training/test_goldens.py::test_five_iterations_in_float64"
+GUARD = "tests/training/test_guard.py"
 
 
 class Mutation(NamedTuple):
@@ -92,6 +93,30 @@ MUTATIONS = {
         "(iteration >= net_d_init_iters)",
         f"{GOLDENS}[gan_init_iters]",
     ),
+    "update that is not finite": Mutation(
+        "training/steps.py",
+        "return jax.tree.map(lambda x, y: jnp.where(first, x, y), tree, other)",
+        "return tree",
+        f"{GUARD}::test_pixel_iterations_in_a_row",
+    ),
+    "loss that is not finite": Mutation(
+        "training/steps.py",
+        "jax.tree.leaves((norm, others))",
+        "jax.tree.leaves(norm)",
+        f"{GUARD}::test_pixel_iterations_in_a_row",
+    ),
+    "skipped in a row": Mutation(
+        "training/state.py",
+        "jnp.where(finite, 0, self.in_a_row + 1)",
+        "jnp.where(finite, self.in_a_row, self.in_a_row + 1)",
+        f"{GUARD}::test_pixel_iterations_in_a_row",
+    ),
+    "statistics of a skipped update": Mutation(
+        "training/steps.py",
+        "(d.params, d.batch_stats, d.opt_state)",
+        "(d.params, batch_stats, d.opt_state)",
+        f"{GUARD}::test_generator_rests_in_a_bad_iteration",
+    ),
 }
 
 
@@ -99,7 +124,7 @@ def survives(mutation: Mutation) -> bool:
     """Whether the tests pass in spite of the mutation."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
-        for name in ("esrgan_jax", "tests", "pyproject.toml"):
+        for name in ("esrgan_jax", "tests", "configs", "train.py", "pyproject.toml"):
             source = ROOT / name
             if source.is_dir():
                 shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -60,16 +60,14 @@ def test_record_says_what_made_it(tmp_path):
 def damages(path):
     """A file with each kind of damage in turn, and whole again."""
     whole = path.read_bytes()
-    middle = len(whole) // 2
+    places = {len(whole) * tenth // 10 for tenth in range(10)} | {len(whole) - 1} if whole else ()
     path.unlink()
     yield "deleted"
     for name, data in {
         "emptied": b"",
         "cut": whole[:-1],
         "longer": whole + b"\0",
-        "first byte": bytes([whole[0] ^ 1]) + whole[1:],
-        "middle byte": whole[:middle] + bytes([whole[middle] ^ 128]) + whole[middle + 1 :],
-        "last byte": whole[:-1] + bytes([whole[-1] ^ 1]),
+        **{f"byte {at}": whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :] for at in places},
     }.items():
         if data != whole:
             path.write_bytes(data)
@@ -79,7 +77,7 @@ def damages(path):
 
 def test_damage_of_any_file_is_found(tmp_path):
     folder = write(tmp_path, 3)
-    shapes = make_states()
+    shapes, record = make_states(), checkpoint.read_record(folder)
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert len(files) > 5
     for path in files:
@@ -90,6 +88,7 @@ def test_damage_of_any_file_is_found(tmp_path):
             except BaseException:
                 # What changes no word of the record does no harm.
                 assert path.name == "record.json", (path, damage)
+                assert checkpoint.read_record(folder) == record
                 assert_equal(checkpoint.read(folder, shapes)[0], make_states(3))
             else:
                 assert str(path) in str(caught.value)

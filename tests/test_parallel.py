@@ -181,7 +181,8 @@ def test_gan_iteration_is_the_same_on_one_two_and_eight_devices():
             batch = parallel.shard(make_batch(0, 32), devices)
             results.append(jax.device_get(stage.iterate(states, batch, 1)))
     one = results[0]
-    assert set(one[1]) == {"l_g_pix", "l_g_gan", "l_d_real", "l_d_fake", "out_d_real", "out_d_fake"}
+    losses = {"l_g_pix", "l_g_gan", "l_d_real", "l_d_fake", "out_d_real", "out_d_fake"}
+    assert set(one[1]) == losses | {"grad_norm_g", "grad_norm_d"}
     for other in results[1:]:
         for name, loss in one[1].items():
             assert loss.dtype == np.float64

@@ -50,9 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     result.add_argument(
         "--alpha",
-        choices=("model", "bicubic", "none"),
-        default="model",
-        help="how transparency is enlarged; none leaves it out (default: model)",
+        choices=("bicubic", "model", "none"),
+        default="bicubic",
+        help="how transparency is enlarged; none leaves it out (default: bicubic)",
     )
     result.add_argument(
         "--skip-existing", action="store_true", help="leave results alone that are there already"

@@ -36,7 +36,7 @@ def write_rows(
 
     Args:
       path: the file.
-      rows: together `shape`; grey, RGB or RGBA, or 8-bit grey and alpha.
+      rows: together `shape`; grey, RGB or RGBA.
       shape: (H, W, samples) of the whole picture.
       dtype: uint8 or uint16.
       metadata: colour profile, EXIF, XMP and resolution.
@@ -61,7 +61,7 @@ def write_rows(
             dtype=dtype,
             photometric="rgb" if samples >= 3 else "minisblack",
             planarconfig="contig" if samples > 1 else None,
-            extrasamples=["unassalpha"] if samples in (2, 4) else None,
+            extrasamples=["unassalpha"] if samples == 4 else None,
             rowsperstrip=strip,
             compression="adobe_deflate",
             predictor=True,

@@ -177,11 +177,14 @@ class Conveyor:
         out.put(_End())
 
     def _upscale_strips(self, job: Job, picture: Picture, out: _Channel, start: float) -> None:
-        strips = _Channel(self._stop, 2)
+        # What the file cannot hold goes in front: grey with alpha becomes RGB for TIFF.
+        picture = fit(self._upscaler.select(picture), job.destination)
+        strips = _Channel(self._stop, 1)  # those of a large picture have hundreds of megabytes
         out.put((job, picture, strips, start))
         try:
             for rows in self._upscaler.strips(picture, self._on_tile(job)):
                 strips.put(rows)
+                del rows  # or it stays until the next one is ready
             strips.put(_End())
         except UserError as error:
             strips.put(_End(error))  # the file is given up where it is written
@@ -234,7 +237,6 @@ class Conveyor:
         height, width = self._upscaler.size(picture.height, picture.width)
         first = iter(strips)
         rows = next(first)
-        metadata = fit(picture, job.destination).metadata
         shape = (height, width, rows.shape[2])
 
         def all_rows() -> Iterator[Any]:
@@ -243,7 +245,7 @@ class Conveyor:
             rows = None
             yield from first
 
-        write_rows(job.destination, all_rows(), shape, picture.pixels.dtype, metadata)
+        write_rows(job.destination, all_rows(), shape, picture.pixels.dtype, picture.metadata)
         return picture.notes
 
 

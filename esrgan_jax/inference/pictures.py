@@ -26,14 +26,16 @@ class PictureUpscaler:
 
     Args:
       upscaler: the network or networks.
-      alpha: enlarge alpha by the network as a grey picture ("model"), by bicubic interpolation, or leave it out.
+      alpha: enlarge alpha by bicubic interpolation, by the network as a grey picture ("model"), or leave it out.
+        Networks trained on photos redraw soft edges: on a disk with an edge of 4 pixels the mean error of alpha
+        was 6.1 levels by RealESRGAN_x4plus_anime_6B and 0.2 by interpolation; with 1 pixel, 1.8 and 0.7.
       outscale: output size / input size, where it is not the network's: its result is resized as MATLAB does.
 
     Attributes:
       scale: output size / input size.
     """
 
-    def __init__(self, upscaler: Upscaler | Chain, alpha: Alpha = "model", outscale: float | None = None):
+    def __init__(self, upscaler: Upscaler | Chain, alpha: Alpha = "bicubic", outscale: float | None = None):
         self._upscaler = upscaler
         self._alpha = alpha
         self.scale = outscale or upscaler.scale
@@ -41,6 +43,10 @@ class PictureUpscaler:
     def size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) of the result: halves go up, and nothing is smaller than one pixel."""
         return _scaled(height, self.scale), _scaled(width, self.scale)
+
+    def select(self, picture: Picture) -> Picture:
+        """What of a picture is enlarged: all of it, or all but alpha."""
+        return dataclasses.replace(picture, alpha=None) if self._alpha == "none" else picture
 
     def tile_count(self, height: int, width: int, has_alpha: bool = False) -> int:
         """How many tiles a picture takes."""
@@ -55,17 +61,17 @@ class PictureUpscaler:
         Raises:
           InferenceError: see `Upscaler`.
         """
+        picture = self.select(picture)
         samples = self._enlarge(picture, on_tile)
         if self.scale != self._upscaler.scale:
             samples = _resize(
                 samples, self.scale / self._upscaler.scale, self.size(picture.height, picture.width)
             )
-        keeps_alpha = picture.alpha is not None and self._alpha != "none"
-        pixels = samples[..., :-1] if keeps_alpha else samples
+        pixels = samples if picture.alpha is None else samples[..., :-1]
         return dataclasses.replace(
             picture,
             pixels=pixels[..., 0] if picture.pixels.ndim == 2 else pixels,
-            alpha=samples[..., -1] if keeps_alpha else None,
+            alpha=None if picture.alpha is None else samples[..., -1],
         )
 
     def _enlarge(self, picture: Picture, on_tile: OnTile | None) -> UInt[np.ndarray, "H W samples"]:
@@ -84,9 +90,11 @@ class PictureUpscaler:
         self, picture: Picture, on_tile: OnTile | None = None
     ) -> Iterator[UInt[np.ndarray, "rows scale*w samples"]]:
         """The rows of the network's result from top to bottom, before any resizing; alpha is the last sample."""
-        if picture.alpha is None or self._alpha == "none":
+        picture = self.select(picture)
+        if picture.alpha is None:
             for _, rows in self._upscaler.strips(picture.pixels, on_tile):
                 yield rows.reshape(*rows.shape[:2], -1)
+                del rows  # or it stays until the next one is ready
             return
         colours = bleed(picture.pixels, picture.alpha)
         counter = _Counter(on_tile)

@@ -23,7 +23,7 @@ LADDER = (64, 128, 256, 512)
 EXACT_LADDER = (*LADDER, 1024, 2048, 4096)
 """The same where tiles must hold twice the distance that the network sees."""
 
-DEFAULT_OVERLAP = 64
+DEFAULT_OVERLAP = 112
 """In pixels of the trunk; docs/upscaling.md says how it was chosen."""
 
 

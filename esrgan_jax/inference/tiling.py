@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from jaxtyping import Float, Float32
 
-BLEND = 0.5
+BLEND = 0.25
 """The share of an overlap over which two tiles are blended; the rest, on the rim of each tile, is dropped."""
 
 
@@ -96,7 +96,9 @@ def stitch(
         assert strip is not None
         done = (rows[index + 1].low if index + 1 < len(rows) else row.high) - row.low
         carry = strip[done:].copy()
-        yield row.low, strip[:done]
+        finished = [strip[:done]]
+        del strip  # hundreds of megabytes if the picture is wide, not to be held while the next is made
+        yield row.low, finished.pop()
 
 
 def _fade(window: np.ndarray, span: Span) -> None:

@@ -56,6 +56,7 @@ class Upscaler:
     Attributes:
       scale: output size / input size.
       channels: of the pictures that the network takes, 3 or 1.
+      dtype: computed in.
 
     Raises:
       ConfigError: `tile` or `overlap` cannot be used; one sentence.
@@ -81,10 +82,10 @@ class Upscaler:
             )
         devices = list(devices or jax.local_devices())
         self._unshuffle = module.unshuffle
-        self._dtype = _choose_dtype(dtype, module, devices)
+        self.dtype = _choose_dtype(dtype, module, devices)
         self._orientations = ORIENTATIONS if ensemble else ORIENTATIONS[:1]
-        self._sizes = TileSizes(module, tile, overlap, self._dtype, devices)
-        self._network = TileNetwork(module, self._dtype, devices)
+        self._sizes = TileSizes(module, tile, overlap, self.dtype, devices)
+        self._network = TileNetwork(module, self.dtype, devices)
         self.params = params
 
     @property
@@ -183,9 +184,12 @@ class Upscaler:
             try:
                 for y, strip in stitch(rows, columns, zoom, tiles):
                     strip = strip[max(finished - y, 0) :]
-                    if len(strip):
-                        yield finished, to_dtype(strip, image.dtype).reshape(-1, width, *image.shape[2:])
-                        finished += len(strip)
+                    if not len(strip):
+                        continue
+                    above, finished = finished, finished + len(strip)
+                    result = [to_dtype(strip, image.dtype).reshape(-1, width, *image.shape[2:])]
+                    del strip  # as in stitch: what is handed out is held by nobody else
+                    yield above, result.pop()
             except jax.errors.JaxRuntimeError as error:
                 if "RESOURCE_EXHAUSTED" not in str(error):
                     raise

@@ -116,7 +116,7 @@ def check(config: Mapping[str, Any], device_count: int) -> None:
         raise ConfigError(f"stages (={tuple(stages)}) must be ('psnr', 'gan') or one of the two.")
     _at_least("seed", config["seed"], 0)
     _at_least("max_to_keep", config["max_to_keep"], 1)
-    _choice("keep_best", config["keep_best"], (None, *SCORES))
+    _choice("keep_best", config["keep_best"], ("none", *SCORES))
     _choice("resume", config["resume"], (None, "force"))
     for name in ("log_every", "evaluate_every", "checkpoint_every", "keep_every", "max_skipped"):
         _at_least(name, config[name], 0)

@@ -231,7 +231,7 @@ def _evaluated(run: Run, progress: Progress, scores: Scores | None) -> Progress:
     if scores is None:
         return replace(progress, evaluated=False)
     best, metric = progress.best, run.config.keep_best
-    score = scores[metric] if scores and metric else math.nan
+    score = scores.get(metric, math.nan)
     if not math.isnan(score) and (best is None or best.metric != metric or score > best.score):
         best = Best(metric, score, progress.iteration)
     return replace(progress, evaluated=True, best=best)

@@ -6,6 +6,11 @@ the discriminator step takes the same sr. `docs/recipes.md` shows how to run the
 Batches are {"lr": [devices, n, h, w, 3], "hr": [devices, n, s*h, s*w, 3]}, RGB, uint8 or float in [0, 1]; states
 are replicated; both as `parallel.shard` and `parallel.replicate` make them. States are donated: use what a step
 returns and drop what it was given.
+
+If a loss or the gradient is not finite, on whatever device, the step leaves parameters, optimizer, EMA and running
+statistics of its network untouched on all of them; it counts the iteration as finished and the update as skipped.
+G and D decide each for itself. Metrics include the norm of the whole gradient before clipping, grad_norm_g or
+grad_norm_d.
 """
 
 from __future__ import annotations
@@ -77,7 +82,7 @@ def make_pixel_step(
     accumulate: int = 1,
     devices: Devices = None,
 ) -> Callable[[GeneratorState, Batch], tuple[GeneratorState, Metrics]]:
-    """The step of the PSNR stage, (g, batch) -> (g, {"l_g_pix"}): L1 alone.
+    """The step of the PSNR stage, (g, batch) -> (g, {"l_g_pix", "grad_norm_g"}): L1 alone.
 
     Args:
       accumulate: parts into which each device cuts its share of the batch; they are computed one after the other

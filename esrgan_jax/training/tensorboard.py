@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import struct
 import time
@@ -34,12 +35,13 @@ class Board:
             self._head.append(Event(wall_time=now, step=purge_from, session_log=start))
 
     def scalars(self, values: dict[str, float], iteration: int) -> None:
-        """Adds a point to each curve.
+        """Adds a point to each curve; what is not finite has no place on one.
 
         Raises:
           OSError: the disk is full or gone; the points are lost.
         """
-        self._write([summary.scalar(name, value) for name, value in values.items()], iteration)
+        finite = {name: value for name, value in values.items() if math.isfinite(value)}
+        self._write([summary.scalar(name, value) for name, value in finite.items()], iteration)
 
     def picture(self, name: str, picture: np.ndarray, iteration: int) -> None:
         """Adds a picture, uint8 [h, w, 3].

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -167,7 +168,9 @@ def draw_curves(lines: list[dict[str, Any]], stages: Sequence[str], path: Path) 
             above.legend()
         below.set(ylabel="loss, weighted", xlabel="iteration")
         for name in sorted({name for line in own for name in line if name.startswith("l_")}):
-            points = [(line["iteration"], line[name]) for line in own if name in line]
+            points = [
+                (line["iteration"], line[name]) for line in own if math.isfinite(line.get(name, math.nan))
+            ]
             below.plot(*zip(*points, strict=True), label=name)
         if below.lines:
             below.legend()

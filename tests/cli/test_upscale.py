@@ -130,18 +130,20 @@ def test_transparency_of_a_file(tmp_path, model):
             np.testing.assert_array_equal(result[..., 3], upscaler(np.ascontiguousarray(pixels[..., 3])))
 
 
-@pytest.mark.parametrize("channels", [1, 3, 4])
-@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize(("suffix", "channels"), [("png", 1), ("png", 2), ("png", 4), ("tif", 2), ("tif", 3)])
 def test_streamed_files_are_equal(tmp_path, model, suffix, channels):
-    source = save(tmp_path / f"a.{suffix}", photo(150, 90, channels))
+    source = save(tmp_path / "a.png", photo(150, 90, channels))
     for name, options in (("whole", []), ("streamed", ["--stream"])):
         target = tmp_path / f"{name}.{suffix}"
+        options += ["--alpha", "model"] if suffix == "tif" else []
         assert upscale(source, "-o", target, "--model", model, "--tile", 64, *options) == 0
     # The same pixels, cut into other pieces: compressed data may differ.
     with Image.open(tmp_path / f"whole.{suffix}") as a, Image.open(tmp_path / f"streamed.{suffix}") as b:
         assert a.mode == b.mode
         assert a.size == (360, 600)
-        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+        difference = np.abs(np.asarray(a).astype(int) - np.asarray(b)).max()
+        # Grey with alpha becomes RGB for TIFF: in front of the network, or behind it.
+        assert difference <= (1 if (suffix, channels) == ("tif", 2) else 0)
 
 
 def test_other_sizes_and_networks_in_a_row(tmp_path, model):

@@ -342,6 +342,16 @@ def test_skipping_is_the_same_for_any_threads_processes_and_position(half_bad):
     assert [int(place.image[-1]) for place in located] == tags(whole[:2])
 
 
+def test_a_bad_image_is_read_once(half_bad, monkeypatch):
+    read = []
+    get = type(half_bad).__getitem__
+    monkeypatch.setattr(
+        type(half_bad), "__getitem__", lambda self, index: (read.append(index), get(self, index))[1]
+    )
+    take(make(half_bad, skipped={}, num_threads=0), 20)
+    assert read.count(2) == read.count(5) == 1
+
+
 @pytest.mark.parametrize("num_threads", [0, 3])
 def test_all_images_bad_is_an_error(num_threads, coordinates):
     source = ArraySource([coordinates(7, 20, SCALE), coordinates(20, 7, SCALE)])

@@ -363,11 +363,11 @@ def assert_is(path, samples):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-@pytest.mark.parametrize("samples", [1, 2, 3, 4])
-@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize(
+    ("suffix", "samples"),
+    [("png", 1), ("png", 2), ("png", 3), ("png", 4), ("tif", 1), ("tif", 3), ("tif", 4)],
+)
 def test_rows_are_written_as_they_arrive(tmp_path, suffix, samples, dtype):
-    if suffix == "tif" and samples == 2 and dtype == np.uint16:
-        pytest.skip("nobody reads it: write_picture makes RGBA of it")
     path = tmp_path / f"a.{suffix}"
     content = np.concatenate([random((40, 300, samples), dtype), np.zeros((700, 300, samples), dtype)])
     content[60:, 50:] = smooth(680, 250, samples, dtype).reshape(680, 250, samples)

@@ -78,7 +78,7 @@ def test_grey_with_alpha(upscaler, dtype):
     grey = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (20, 30), dtype)
     alpha = np.full_like(grey, np.iinfo(dtype).max)
     alpha[5:, 5:] //= 2
-    larger = PictureUpscaler(upscaler)(Picture(grey, alpha, Metadata(xmp=b"x"), ("note",)))
+    larger = PictureUpscaler(upscaler, "model")(Picture(grey, alpha, Metadata(xmp=b"x"), ("note",)))
     assert larger.metadata.xmp == b"x"
     assert larger.notes == ("note",)
     np.testing.assert_array_equal(larger.pixels, upscaler(grey))

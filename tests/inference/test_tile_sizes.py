@@ -74,7 +74,9 @@ def test_shrinking_ends_at_the_smallest(monkeypatch):
     chooser = sizes(memory=8 << 30, monkeypatch=monkeypatch)
     for tile in (512, 256, 128):
         assert chooser.choose(4000, 4000).tile == tile
-        with pytest.warns(UserWarning, match=f"{tile} x {tile} pixels; going on with {tile // 2} x {tile // 2}"):
+        with pytest.warns(
+            UserWarning, match=f"{tile} x {tile} pixels; going on with {tile // 2} x {tile // 2}"
+        ):
             chooser.shrink(tile)
     with pytest.raises(InferenceError, match="not enough even for tiles of 64 x 64"):
         chooser.shrink(64)
@@ -87,7 +89,9 @@ def test_estimate_is_not_below_what_xla_takes():
     module = RRDBNet(num_block=2, num_feat=16, num_grow_ch=8, remat=False)
     tile = jax.ShapeDtypeStruct((1, 256, 256, 3), "float32")
     inside = jax.ShapeDtypeStruct((1, 4), "int32")
-    compiled = jax.jit(_tile_function(module)).lower(variable_shapes(module)["params"], tile, inside).compile()
+    compiled = (
+        jax.jit(_tile_function(module)).lower(variable_shapes(module)["params"], tile, inside).compile()
+    )
     used = compiled.memory_analysis()
     taken = used.temp_size_in_bytes + used.output_size_in_bytes
     assert taken <= tile_bytes(module, 256, 4) <= 4 * taken

@@ -37,7 +37,7 @@ def run(words: list[str]) -> tuple[list[float], float]:
             fields = dict(
                 line.split(":") for line in Path(f"/proc/{process.pid}/status").read_text().splitlines()
             )
-            samples.append(int(fields["VmRSS"].split()[0]) / 1e6)
+            samples.append(int(fields["VmRSS"].split()[0]) * 1024 / 1e9)
         except (OSError, KeyError):  # it has just ended
             pass
         time.sleep(0.25)

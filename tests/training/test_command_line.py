@@ -188,3 +188,25 @@ def test_help():
         assert len(done.stdout.splitlines()) < 20
         for words in ("--config FILE", "--workdir FOLDER", "--config.psnr.batch_size=8", "quickstart"):
             assert words in done.stdout
+
+
+def test_several_sources():
+    """What docs/data.md says to type."""
+    config, _ = parse(
+        [
+            "train.py",
+            f"--config={QUICKSTART}",
+            "--config.data.train=DIV2K/HR,tfds:ost_sub",
+            "--config.data.train_lr=DIV2K/X4,",
+            "--config.data.train_weights=(2, 0.5)",
+            "--config.data.lr_template={name}x{scale}",
+            "--config.data.on_bad_image=skip",
+        ]
+    )
+    assert config.data.train == "DIV2K/HR,tfds:ost_sub"
+    assert config.data.train_lr == "DIV2K/X4,"
+    assert config.data.train_weights == (2, 0.5)
+    assert config.data.lr_template == "{name}x{scale}"
+    assert config.data.on_bad_image == "skip"
+    config, _ = parse(["train.py", f"--config={QUICKSTART}", "--config.data.train_weights=3,1"])
+    assert config.data.train_weights == (3, 1)

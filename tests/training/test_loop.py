@@ -495,7 +495,7 @@ def test_intervals(config, tmp_path):
     assert [line["iteration"] for line in lines if "lr" in line] == [3, 6, 7]
     assert [line["iteration"] for line in lines if "psnr_y" in line] == [7]
     assert {path.name for path in (tmp_path / "seldom/checkpoints/psnr").iterdir()} == {"7", "best"}
-    config.update(log_every=0, evaluate_every=4, checkpoint_every=2, keep_best=None)
+    config.update(log_every=0, evaluate_every=4, checkpoint_every=2, keep_best="none")
     train_and_evaluate(only(config, "psnr"), tmp_path / "often")
     lines = read_lines(tmp_path / "often")
     assert [line["iteration"] for line in lines if "lr" in line] == [7]

@@ -1,0 +1,67 @@
+"""The worst difference that tiles make, in 255ths, with real weights on real photos.
+
+python tests/soak/upscale_seams.py MODEL PHOTO... [--tile 256] [--overlap N ...] [--size 300]
+
+From each photo a square is taken where it has most detail, as it is and reduced to a third; it is upscaled at once
+and in tiles. One JSON line a photo, and one with the worst of each overlap.
+"""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+from esrgan_jax import parallel
+from esrgan_jax.imaging import imresize, read_rgb
+from esrgan_jax.inference import Upscaler
+from esrgan_jax.weights.load import load_model
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model")
+    parser.add_argument("photos", nargs="+", type=Path)
+    parser.add_argument("--tile", type=int, default=256)
+    parser.add_argument("--overlap", type=int, nargs="+", help="default: the Upscaler's own")
+    parser.add_argument("--size", type=int, default=300)
+    args = parser.parse_args()
+    parallel.start_cpu_devices(os.cpu_count() or 1)
+    module, variables = load_model(args.model)
+    overlaps = args.overlap or [None]
+    whole = Upscaler(module, variables["params"], tile=args.size)
+    tiled = {
+        overlap: Upscaler(module, variables["params"], tile=args.tile, overlap=overlap)
+        for overlap in overlaps
+    }
+    worst = dict.fromkeys(tiled, 0.0)
+    for path in args.photos:
+        photo = read_rgb(path)
+        pair = [photo, imresize(photo, 1 / 3)]
+        seen = {}
+        for kind, image in zip(("original", "a third"), pair, strict=True):
+            square = _most_detail(image, args.size).astype(np.float32) / 255
+            reference = np.clip(whole(square), 0, 1)
+            for overlap, upscaler in tiled.items():
+                difference = 255 * np.abs(np.clip(upscaler(square), 0, 1) - reference)
+                seen[f"{kind}, {overlap}"] = round(float(difference.max()), 3)
+                worst[overlap] = max(worst[overlap], float(difference.max()))
+        print(json.dumps({"photo": path.name} | seen), flush=True)
+    print(
+        json.dumps({"tile": args.tile, "worst": {str(key): round(value, 3) for key, value in worst.items()}})
+    )
+
+
+def _most_detail(image: np.ndarray, size: int) -> np.ndarray:
+    corners = [
+        (y, x)
+        for y in range(0, image.shape[0] - size + 1, size // 2)
+        for x in range(0, image.shape[1] - size + 1, size // 2)
+    ]
+    squares = [image[y : y + size, x : x + size] for y, x in corners]
+    return max(squares, key=lambda square: np.abs(np.diff(square.astype(np.float32), axis=1)).mean())
+
+
+if __name__ == "__main__":
+    main()
