@@ -1,8 +1,8 @@
 """What more devices cost beside the work itself: python benchmarks/devices.py [--counts 1 2 4 8] [--help].
 
-One JSON line. On a CPU these are virtual devices that share its cores, so the networks are as small as they come, one
-patch a device: what is left is the host's work, whose size goes by the number of arrays in the states, which is that of
-the full network (its trunk is one scan). All counts take turns in one process; medians of --rounds rounds of
+One JSON line. On a CPU these are virtual devices that share its cores, so the networks are as small as they come,
+one patch a device: what is left is the host's work, which goes by the number of arrays in the states, and that is
+the full network's (its trunk is one scan). All counts take turns in one process; medians of --rounds rounds of
 --iterations iterations, in milliseconds:
 
   dispatch    until the call of an iteration returns, the devices having been idle
@@ -83,8 +83,13 @@ class _Subject:
         shapes = jax.eval_shape(lambda: large.init(jax.random.key(0), np.zeros((1, 8, 8, 3), np.float32)))
         gradients = jax.tree.map(lambda x: np.ones(x.shape, x.dtype), shapes)
         self._gradients = parallel.replicate(gradients, devices)
+        self._own = np.ones(len(devices), np.float32)  # makes the gradients each device's own
+
+        def average(gradients, own):
+            return parallel.all_reduce_mean(jax.tree.map(lambda x: x * own, gradients))
+
         self._average = parallel.pmap(
-            parallel.all_reduce_mean, in_axes=None, out_axes=None, donate_argnums=(0,), devices=devices
+            average, in_axes=(None, 0), out_axes=None, donate_argnums=(0,), devices=devices
         )
 
     def measure(self, iterations: int) -> dict[str, float]:
@@ -99,7 +104,7 @@ class _Subject:
             returned = time.perf_counter()
             jax.block_until_ready((self.states, losses))
             done = time.perf_counter()
-            self._gradients = jax.block_until_ready(self._average(self._gradients))
+            self._gradients = jax.block_until_ready(self._average(self._gradients, self._own))
             found["dispatch"].append(returned - start)
             found["iteration"].append(done - start)
             found["all_reduce"].append(time.perf_counter() - done)

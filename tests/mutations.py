@@ -14,6 +14,8 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 GOLDENS = "tests/training/test_goldens.py::test_five_iterations_in_float64"
 GUARD = "tests/training/test_guard.py"
+MASK = "tests/models/test_mask.py"
+UPSCALER = "tests/inference/test_upscaler.py"
 
 
 class Mutation(NamedTuple):
@@ -116,6 +118,48 @@ MUTATIONS = {
         "(d.params, d.batch_stats, d.opt_state)",
         "(d.params, batch_stats, d.opt_state)",
         f"{GUARD}::test_generator_rests_in_a_bad_iteration",
+    ),
+    "mask behind the trunk": Mutation(
+        "models/rrdbnet.py",
+        "masked(leaky_relu(self.conv_hr(x)), mask)",
+        "leaky_relu(self.conv_hr(x))",
+        f"{MASK}::test_mask_ends_the_picture",
+    ),
+    "mask in a dense block": Mutation(
+        "models/rrdbnet.py", "masked(grown, mask)", "grown", f"{MASK}::test_mask_ends_the_picture"
+    ),
+    "receptive radius": Mutation(
+        "models/rrdbnet.py",
+        "15 * self.num_block + 4",
+        "15 * self.num_block + 2",
+        f"{MASK}::test_receptive_radius",
+    ),
+    "rim of a band": Mutation(
+        "inference/tile_network.py", "RIM = 2", "RIM = 1", "tests/inference/test_chain.py::test_chain"
+    ),
+    "mask of a turned tile": Mutation(
+        "inference/orientation.py",
+        "(side - height, side) if self.upside_down else (0, height)",
+        "(0, height)",
+        f"{UPSCALER}::test_ensemble_turns_the_mask_too",
+    ),
+    "blended rim of a strip": Mutation(
+        "inference/tiling.py",
+        "strip[: len(carry)] = carry",
+        "pass",
+        "tests/inference/test_tiling.py::test_stitch_gives_the_picture_back",
+    ),
+    "a tile that is not finite": Mutation(
+        "inference/tile_network.py",
+        "if finite[i] else",
+        "if True else",
+        f"{UPSCALER}::test_half_precision_that_overflows_is_computed_again",
+    ),
+    "strips after an interruption": Mutation(
+        "inference/upscaler.py",
+        "strip[max(finished - y, 0) :]",
+        "strip[0:]",
+        f"{UPSCALER}::test_out_of_memory_in_the_middle_keeps_what_is_finished",
     ),
 }
 

@@ -12,6 +12,7 @@ stop the rest, and the exit code is 1 if there was one.
 import argparse
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 FORMATS = ("png", "jpg", "webp", "tiff")
@@ -100,7 +101,8 @@ def run(args: argparse.Namespace) -> int:
     if not wanted:
         print(f"{len(jobs)} skipped: all results are there.")
         return 0
-    _check_folders(wanted)
+    written = [job.destination for job in wanted] + ([Path(args.compare)] if args.compare else [])
+    _check_folders({path.parent for path in written})
     upscaler = _load(args)
 
     from esrgan_jax.inference.conveyor import Conveyor
@@ -115,7 +117,8 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         report.close()
         print(
-            f"esrgan-jax upscale: interrupted; {report.summary()}. --skip-existing goes on with the rest.",
+            f"esrgan-jax upscale: interrupted; {report.summary().splitlines()[0]}. --skip-existing goes on "
+            "with the rest.",
             file=sys.stderr,
         )
         raise
@@ -156,7 +159,7 @@ def _check(args: argparse.Namespace, jobs: list) -> None:
             raise ConfigError(f"--compare {args.compare} is the input or the output: choose another name.")
 
 
-def _check_folders(jobs: list) -> None:
+def _check_folders(folders: set[Path]) -> None:
     """Whether the results can be written, before hours go into them.
 
     Raises:
@@ -166,7 +169,7 @@ def _check_folders(jobs: list) -> None:
 
     from esrgan_jax.errors import DataError
 
-    for folder in sorted({job.destination.parent for job in jobs}):
+    for folder in sorted(folders):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
@@ -226,6 +229,7 @@ def _compare(job: Any, path: str) -> None:
     """Writes the input, enlarged by bicubic interpolation, beside the output; 8 bits, on white."""
     import numpy as np
 
+    from esrgan_jax.errors import DataError
     from esrgan_jax.imaging.decode import read_picture
     from esrgan_jax.imaging.encode import write_picture
     from esrgan_jax.imaging.picture import Picture
@@ -237,4 +241,7 @@ def _compare(job: Any, path: str) -> None:
     sides = [enlarged, after.pixels]
     if {side.ndim for side in sides} == {2, 3}:
         sides = [side if side.ndim == 3 else np.repeat(side[..., None], 3, axis=2) for side in sides]
-    write_picture(path, Picture(np.concatenate(sides, axis=1)))
+    try:
+        write_picture(path, Picture(np.concatenate(sides, axis=1)))
+    except OSError as error:
+        raise DataError(f"{path} cannot be written ({error.strerror}); {job.destination} is done.") from None

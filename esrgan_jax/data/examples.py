@@ -60,8 +60,10 @@ def make_examples(original: Original, grid: Grid | None, scale: int, records: Re
 
 def encode_png(image: np.ndarray) -> bytes:
     """The bytes of a PNG file of uint8 RGB [H, W, 3]."""
-    # OpenCV's quickest level: 20 % larger than zlib's 4 in half the time, and as quick to decode.
-    _, encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    # Filtered but not deflated: the file's zstd makes the set smaller than deflate does (99 -> 89 MB), and reading
+    # a sub-image takes 2.0 ms instead of 5.6.
+    options = [cv2.IMWRITE_PNG_COMPRESSION, 0, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
+    _, encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     return encoded.tobytes()
 
 

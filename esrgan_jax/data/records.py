@@ -121,8 +121,8 @@ def write_shard(path: Path, examples: Iterable[bytes]) -> int:
     from array_record.python import array_record_module
 
     with atomic_write(path) as temporary:
-        # A group of one, as TFDS writes it, for random access. PNG and JPEG do not get smaller.
-        writer = array_record_module.ArrayRecordWriter(os.fspath(temporary), "group_size:1,uncompressed")
+        # A group of one, as TFDS writes it, for random access; zstd, the default, compresses the PNGs of examples.py.
+        writer = array_record_module.ArrayRecordWriter(os.fspath(temporary), "group_size:1")
         count = 0
         try:
             for example in examples:

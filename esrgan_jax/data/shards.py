@@ -24,7 +24,7 @@ from esrgan_jax.data.subimages import Grid
 from esrgan_jax.files import atomic_write
 
 # Raised when the same originals would give other examples: shards of before are then made again.
-_FORMAT = 1
+_FORMAT = 2
 _ORIGINALS_PER_SHARD = 6  # about 100 MB of sub-images of DIV2K, and as much work lost by a kill
 _MAX_SHARDS = 1024
 

@@ -33,12 +33,11 @@ class Report:
         self._bar = tqdm(
             total=sum(tiles.values()),
             unit="tile",
-            bar_format="{desc}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} tiles [{elapsed}<{postfix}]",
+            bar_format="{desc}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} tiles [{elapsed}{postfix}]",
             disable=not sys.stderr.isatty(),
             file=sys.stderr,
             dynamic_ncols=True,
         )
-        self._bar.set_postfix_str("?", refresh=False)
 
     def show(self, event: Event) -> None:
         """Says what happened."""
@@ -99,7 +98,7 @@ class Report:
 
     def _redraw(self) -> None:
         self._bar.total = self._done_tiles + sum(self._left.values())
-        self._bar.set_postfix_str(self._time_left().removeprefix("; ") or "?", refresh=False)
+        self._bar.set_postfix_str(self._time_left().removeprefix("; "), refresh=False)
         self._bar.update(self._done_tiles - self._bar.n)
 
     def _time_left(self) -> str:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -387,6 +388,41 @@ def test_full_disk(tmp_path, model):
         assert code == 1, errors
         assert re.search(r"\d\d\.png cannot be written \(No space left on device\): make room", errors)
         assert 0 < len(assert_whole(out, errors)) < 6
+
+
+def test_bar_on_a_terminal(tmp_path, model):
+    """One bar over the tiles of all pictures, which reaches the end although one picture is bad."""
+    pty, termios, fcntl = (pytest.importorskip(name) for name in ("pty", "termios", "fcntl"))
+    folder = many_pictures(tmp_path / "in", 3, side=100)
+    (folder / "01.png").write_text("no picture")
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+    words = ["upscale", folder, "-o", tmp_path / "out", "--model", model, "--tile", 64]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "esrgan_jax.cli.main", *map(str, words)],
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        text=True,
+    )
+    os.close(theirs)
+    guard = threading.Timer(PATIENCE, process.kill)
+    guard.start()
+    shown = b""
+    with contextlib.suppress(OSError):  # the terminal's way to say that the other side has gone
+        while piece := os.read(ours, 4096):
+            shown += piece
+    output, _ = process.communicate()
+    guard.cancel()
+    os.close(ours)
+    assert process.returncode == 1
+    assert output.startswith("2 done, 1 failed")
+    bars = re.findall(r"(\d+)/(\d+) tiles", shown.decode())
+    assert len(bars) > 3
+    total = str(2 * Upscaler.from_file(model, tile=64).tile_count(100, 100))
+    assert bars[0] == ("0", total)
+    assert bars[-1] == (total, total)
+    assert " left]" in shown.decode()
 
 
 def test_pipes_that_close(tmp_path, model):

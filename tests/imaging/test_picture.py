@@ -395,11 +395,10 @@ def test_png_is_small(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 def test_wrong_number_of_rows_leaves_no_file(tmp_path, suffix):
-    for rows in (9, 11):
+    for wanted, given in ((10, 9), (10, 11), (1200, 3000)):
+        pieces = np.array_split(random((given, 300, 3)), 3)
         with pytest.raises(ValueError, match="rows"):
-            write_rows(
-                tmp_path / f"a.{suffix}", [random((rows, 4, 3))], (10, 4, 3), np.dtype(np.uint8), Metadata()
-            )
+            write_rows(tmp_path / f"a.{suffix}", pieces, (wanted, 300, 3), np.dtype(np.uint8), Metadata())
         assert not any(tmp_path.iterdir())
 
 
@@ -478,6 +477,12 @@ def test_text_and_gamma_of_a_png_stay(tmp_path):
         image.load()
         assert image.text == {"parameters": "steps: 20", "Title": "Fr\u00fchling"}
         assert image.info["gamma"] == 1.0
+
+
+def test_16_bits_are_rounded_to_the_nearest_of_8():
+    """128 / 257 goes down, 129 / 257 up; a shift by 8 gives 0 for both."""
+    picture = Picture(np.array([[0, 128, 129, 65406, 65407, 65535]], np.uint16)).with_8_bits()
+    assert picture.pixels.tolist() == [[0, 0, 1, 254, 255, 255]]
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "webp"])
