@@ -1,4 +1,4 @@
-"""ESRGAN in JAX: convert weights, look into them, mix them."""
+"""ESRGAN in JAX: upscale pictures, score networks, prepare data, convert weights."""
 
 import argparse
 import importlib

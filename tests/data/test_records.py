@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import resource
 import signal
 
@@ -38,7 +39,7 @@ def test_a_disk_without_room(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
     try:
         with pytest.raises(OSError, match="File too large"):
-            write_shard(tmp_path / "a", [bytes(400_000)] * 5)
+            write_shard(tmp_path / "a", [random.Random(0).randbytes(400_000)] * 5)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
