@@ -1,9 +1,9 @@
 """The worst difference that tiles make, in 255ths, with real weights on real photos.
 
-python tests/soak/upscale_seams.py MODEL PHOTO... [--tile 256] [--overlap N ...] [--size 300]
+python tests/soak/upscale_seams.py MODEL PHOTO... [--tile 192] [--overlap N ...]
 
 From each photo a square is taken where it has most detail, as it is and reduced to a third; it is upscaled at once
-and in tiles. One JSON line a photo, and one with the worst of each overlap.
+and in four tiles that share just the overlap. One JSON line a photo, and one with the worst of each overlap.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import numpy as np
 from esrgan_jax import parallel
 from esrgan_jax.imaging import imresize, read_rgb
 from esrgan_jax.inference import Upscaler
+from esrgan_jax.inference.tile_sizes import DEFAULT_OVERLAP
 from esrgan_jax.weights.load import load_model
 
 
@@ -23,30 +24,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
     parser.add_argument("photos", nargs="+", type=Path)
-    parser.add_argument("--tile", type=int, default=256)
-    parser.add_argument("--overlap", type=int, nargs="+", help="default: the Upscaler's own")
-    parser.add_argument("--size", type=int, default=300)
+    parser.add_argument("--tile", type=int, default=192)
+    parser.add_argument("--overlap", type=int, nargs="+", default=[DEFAULT_OVERLAP])
     args = parser.parse_args()
     parallel.start_cpu_devices(os.cpu_count() or 1)
     module, variables = load_model(args.model)
-    overlaps = args.overlap or [None]
-    whole = Upscaler(module, variables["params"], tile=args.size)
-    tiled = {
-        overlap: Upscaler(module, variables["params"], tile=args.tile, overlap=overlap)
-        for overlap in overlaps
-    }
-    worst = dict.fromkeys(tiled, 0.0)
+    params, worst = variables["params"], dict.fromkeys(args.overlap, 0.0)
+    whole, tiled = {}, {}
+    for overlap in args.overlap:
+        size = 2 * args.tile - overlap
+        whole[overlap] = Upscaler(module, params, tile=size)
+        tiled[overlap] = Upscaler(module, params, tile=args.tile, overlap=overlap)
     for path in args.photos:
         photo = read_rgb(path)
         pair = [photo, imresize(photo, 1 / 3)]
         seen = {}
         for kind, image in zip(("original", "a third"), pair, strict=True):
-            square = _most_detail(image, args.size).astype(np.float32) / 255
-            reference = np.clip(whole(square), 0, 1)
-            for overlap, upscaler in tiled.items():
-                difference = 255 * np.abs(np.clip(upscaler(square), 0, 1) - reference)
-                seen[f"{kind}, {overlap}"] = round(float(difference.max()), 3)
-                worst[overlap] = max(worst[overlap], float(difference.max()))
+            for overlap in args.overlap:
+                square = _most_detail(image, 2 * args.tile - overlap).astype(np.float32) / 255
+                results = [np.clip(upscaler[overlap](square), 0, 1) for upscaler in (whole, tiled)]
+                difference = 255 * float(np.abs(results[1] - results[0]).max())
+                seen[f"{kind}, {overlap}"] = round(difference, 3)
+                worst[overlap] = max(worst[overlap], difference)
         print(json.dumps({"photo": path.name} | seen), flush=True)
     print(
         json.dumps({"tile": args.tile, "worst": {str(key): round(value, 3) for key, value in worst.items()}})
