@@ -39,6 +39,7 @@ def main() -> int:
         count = config.distributed.num_processes or 1
         shares = [config[stage].batch_size // count for stage in config.stages if stage in config]
         parallel.start_cpu_devices(config.num_devices or parallel.cores_dividing(shares))
+        parallel.use_compilation_cache()
         processes.join(config.distributed)
         with contextlib.suppress(Stopped):
             train_and_evaluate(config, workdir)

@@ -1,6 +1,7 @@
 """Eight CPU devices for every test, set before JAX starts."""
 
 import gc
+import os
 from collections.abc import Iterator
 
 import jax
@@ -21,3 +22,11 @@ def forget_what_was_compiled() -> Iterator[None]:
     yield
     jax.clear_caches()
     gc.collect()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def commands_compile_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Commands in processes of their own keep what they compile for each other, and nothing for the user's."""
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path_factory.mktemp("compiled"))
+    yield
+    del os.environ["JAX_COMPILATION_CACHE_DIR"]

@@ -144,6 +144,7 @@ def _model(args: argparse.Namespace) -> tuple[Callable[[Any], Any], str, int]:
     from esrgan_jax import parallel
 
     parallel.start_cpu_devices(os.cpu_count() or 1)
+    parallel.use_compilation_cache()
     from esrgan_jax.inference import Upscaler
     from esrgan_jax.weights.load import load_model
 
