@@ -24,8 +24,8 @@ from esrgan_jax.data.pairs import (
 from esrgan_jax.errors import DataError
 
 _WAYS_OUT = (
-    "prepare it with TFDS in the array_record format, point --config.data.train at a folder of HR images, or "
-    "take the embedded photos with --config.data.train=sample"
+    "prepare it with esrgan-jax prepare or with TFDS as array_record, point --config.data.train at a folder "
+    "of HR images, or take the embedded photos with --config.data.train=sample"
 )
 
 

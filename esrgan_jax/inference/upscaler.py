@@ -75,11 +75,7 @@ class Upscaler:
     ):
         self.scale = module.scale
         self.channels = module.num_in_ch
-        if self.channels not in (1, 3) or module.num_out_ch != self.channels:
-            raise ConfigError(
-                f"the network takes {self.channels} channels and gives {module.num_out_ch}: "
-                "pictures need one that takes and gives 3 (RGB), or 1 (grey)."
-            )
+        _check_channels(module, "the network")
         devices = list(devices or jax.local_devices())
         self._unshuffle = module.unshuffle
         self.dtype = _choose_dtype(dtype, module, devices)
@@ -121,6 +117,7 @@ class Upscaler:
         from esrgan_jax.weights.load import load_model
 
         module, variables = load_model(path_or_name, key=key)
+        _check_channels(module, str(path_or_name))
         options = {"dtype": dtype, "tile": tile, "overlap": overlap, "devices": devices, "ensemble": ensemble}
         return cls(module, variables["params"], **options)
 
@@ -248,6 +245,15 @@ class _Progress:
             if self._on_tile:
                 self._on_tile(self._done, total)
             yield result
+
+
+def _check_channels(module: RRDBNet, name: str) -> None:
+    channels = (module.num_in_ch, module.num_out_ch)
+    if channels not in ((1, 1), (3, 3)):
+        raise ConfigError(
+            f"{name} takes {channels[0]} channels and gives {channels[1]}: "
+            "pictures need a network that takes and gives 3 (RGB), or 1 (grey)."
+        )
 
 
 def _choose_dtype(dtype: Any, module: RRDBNet, devices: Sequence[jax.Device]) -> Any:

@@ -172,7 +172,7 @@ def error_of(*args) -> str:
 
 
 def assert_ways_out(sentence: str) -> None:
-    assert "prepare it with TFDS" in sentence
+    assert "prepare it with esrgan-jax prepare" in sentence
     assert "--config.data.train at a folder of HR images" in sentence
     assert "--config.data.train=sample" in sentence
 

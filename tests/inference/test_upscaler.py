@@ -309,9 +309,14 @@ def test_bad_options_are_refused(scale, options, sentence):
         Upscaler(module, None, **options)
 
 
-def test_networks_that_are_not_for_pictures_are_refused():
-    with pytest.raises(ConfigError, match="takes 4 channels and gives 3"):
+def test_networks_that_are_not_for_pictures_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="the network takes 4 channels and gives 3"):
         Upscaler(RRDBNet(num_in_ch=4), None)
+    module = RRDBNet(num_in_ch=4, num_feat=8, num_block=1, num_grow_ch=4)
+    params = random_variables(module)["params"]
+    save_generator(tmp_path / "four.pth", module, params, params)
+    with pytest.raises(ConfigError, match=r"four\.pth takes 4 channels and gives 3"):
+        Upscaler.from_file(tmp_path / "four.pth")
 
 
 def test_from_file(small, tmp_path):
