@@ -1,6 +1,6 @@
 """The worst difference that tiles make, in 255ths, with real weights on real photos.
 
-python tests/soak/upscale_seams.py MODEL PHOTO... [--tile 192] [--overlap N ...]
+python tests/soak/upscale_seams.py MODEL PHOTO... [--tile 224] [--overlap N ...]
 
 From each photo a square is taken where it has most detail, as it is and reduced to a third; it is upscaled at once
 and in four tiles that share just the overlap. One JSON line a photo, and one with the worst of each overlap.
@@ -24,7 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
     parser.add_argument("photos", nargs="+", type=Path)
-    parser.add_argument("--tile", type=int, default=192)
+    parser.add_argument("--tile", type=int, default=224)
     parser.add_argument("--overlap", type=int, nargs="+", default=[DEFAULT_OVERLAP])
     args = parser.parse_args()
     parallel.start_cpu_devices(os.cpu_count() or 1)
