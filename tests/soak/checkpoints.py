@@ -48,7 +48,9 @@ def main() -> None:
             # Without the iteration that compiles, and without the end, which saves either way.
             moments = watch.moments
             seconds[every].append(moments[options.iterations - 10] - moments[10])
-            slopes.append(watch.slope(moments[options.iterations // 5], moments[options.iterations - 10]))
+            slopes.append(
+                watch.slope(moments[options.iterations // 20 * 10], moments[options.iterations - 10])
+            )
     without, with_them = (statistics.median(values) for values in seconds.values())
     print(
         json.dumps(
