@@ -100,7 +100,15 @@ def run(args: argparse.Namespace) -> int:
         _check_writable(path)
     if not args.json:
         for topic, text in report.head():
-            print(textwrap.fill(text, 110, initial_indent=f"{topic:<9} ", subsequent_indent=" " * 10))
+            lines = textwrap.wrap(
+                text,
+                110,
+                initial_indent=f"{topic:<9} ",
+                subsequent_indent=" " * 10,
+                break_long_words=False,  # paths stay whole, to be copied
+                break_on_hyphens=False,
+            )
+            print("\n".join(lines))
         print("", *report.table_head(), sep="\n", flush=True)
     results = evaluate(upscale, images.source, scale, crop_border=border)
     # The bar stays off where stderr is no terminal.
