@@ -2,7 +2,7 @@
 
 Command:  python train.py --config configs/quickstart.py
 Data:     six photos that come with scikit-image, LR by MATLAB bicubic; chelsea.png is held out.
-Cost:     2 min 7 s and 1.6 GB on two CPU cores, 2 min 42 s on busy ones (2026-11-23).
+Cost:     2 min 7 s to 2 min 42 s and 1.6 GB on two CPU cores with other work beside it (2026-11-23).
 Expected: 31.61 dB on Y after the PSNR stage, 31.66 dB after the GAN stage; bicubic has 31.47 dB.
 """
 
