@@ -185,6 +185,7 @@ class Ours:
 
         with parallel.count_compiles() as compiled:
             first = self._run(1)
+        parallel.give_back_memory()  # as training does
         self._run(WARM_UP)
         machine.restart_peak()
         return {

@@ -5,6 +5,7 @@ share the axis `AXIS`, over which `mean` averages.
 """
 
 import contextlib
+import ctypes
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -24,20 +25,29 @@ AXIS = "batch"
 def start_cpu_devices(count: int) -> None:
     """Splits the CPU into `count` virtual devices; without effect on GPUs and TPUs, or once JAX has started.
 
-    XLA's convolutions use little more than one core, so one device a core is faster than one for all. A number
-    that the user chose (in `XLA_FLAGS` or `JAX_NUM_CPU_DEVICES`) stays.
+    One device a core is faster than one for all, whose work between two convolutions keeps one core waiting. A
+    number that the user chose (in `XLA_FLAGS` or `JAX_NUM_CPU_DEVICES`) stays.
     """
     if count > 1:
-        # XLA:CPU runs all devices on one pool of a thread a core. A device that waits in an all-reduce holds one
-        # of them, a convolution that waits for its other half holds another, and on two cores nobody is left to
-        # work: long runs stood still sooner or later (jaxlib 0.10.2). More threads end that;
-        # the pool's size is read from NPROC when JAX starts.
-        os.environ.setdefault("NPROC", str((os.cpu_count() or 1) + 2 * count))
+        # XLA:CPU runs all devices on one pool of a thread a core. All devices but one may wait in an all-reduce and
+        # hold a thread each; without a thread a core besides, long runs stood still sooner or later (jaxlib
+        # 0.10.2). More threads than that only get into each other's way: a training iteration took 5 to 12% longer
+        # with twice as many. The pool's size is read from NPROC when JAX starts.
+        os.environ.setdefault("NPROC", str((os.cpu_count() or 1) + count - 1))
+        # The devices fill the cores; an order of work for parallel execution within a device costs memory (a sixth).
+        _set_xla_flag("xla_cpu_enable_concurrency_optimized_scheduler", "false")
     chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if chosen or getattr(jax.config, "jax_num_cpu_devices", -1) > 0:
         return
     with contextlib.suppress(RuntimeError):  # JAX has started
         jax.config.update("jax_num_cpu_devices", count)
+
+
+def _set_xla_flag(name: str, value: str) -> None:
+    """Sets a flag of XLA that the user did not set, with versions that are known to have it: others would end."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    if name not in flags and jax.__version_info__ < (0, 13):
+        os.environ["XLA_FLAGS"] = f"{flags} --{name}={value}".strip()
 
 
 def use_compilation_cache() -> None:
@@ -160,6 +170,16 @@ def in_every_process(devices: Sequence[jax.Device]) -> list[jax.Device]:
         for process in range(jax.process_count())
         for device in jax.local_devices(process)[: len(devices)]
     ]
+
+
+def give_back_memory() -> None:
+    """Returns to the system what compiling and the start have freed; without effect but with glibc.
+
+    Virtual devices live in the memory of this process, and the C library keeps freed memory for itself: some 400 MB
+    after the first iteration of full-size networks, which then lie beside everything that later ones need.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @contextlib.contextmanager

@@ -16,10 +16,11 @@ import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 from jax import lax
 
+from esrgan_jax.models.convolution import conv3x3, convolve
+
 if TYPE_CHECKING:
     from jaxtyping import Array, Bool, Float
 
-DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 MOMENTUM = 0.1  # torch's meaning: the share of the new batch
 
 Initializer = Callable[..., Any]
@@ -45,6 +46,12 @@ def computed_in(x: Float[Array, "..."], dtype: Any) -> Float[Array, "..."]:
 def leaky_relu(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """LeakyReLU with ESRGAN's slope of 0.2."""
     return jnp.where(x > 0, x, 0.2 * x)
+
+
+def relu(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """ReLU; NaN stays NaN, the gradient at 0 is 0."""
+    # Not a maximum: XLA:CPU would make one slow piece of all layers of a VGG19 without gradients.
+    return jnp.where(x <= 0, 0, x)
 
 
 def masked(x: Float[Array, "n h w c"], mask: Bool[Array, "n h w 1"] | None) -> Float[Array, "n h w c"]:
@@ -74,40 +81,6 @@ def pixel_unshuffle(x: Float[Array, "n h w c"], factor: int) -> Float[Array, "n 
     return x.transpose(0, 1, 3, 5, 2, 4).reshape(n, h // factor, w // factor, c * factor * factor)
 
 
-def _convolve(x, w, strides=1, padding=1):
-    pads = ((padding, padding), (padding, padding))
-    return lax.conv_general_dilated(x, w, (strides, strides), pads, dimension_numbers=DIMENSIONS)
-
-
-@jax.custom_vjp
-def conv3x3(x: Float[Array, "n h w i"], w: Float[Array, "3 3 i o"]) -> Float[Array, "n h w o"]:
-    """A 3x3 convolution, stride 1, zero padding 1, that carries its own gradient.
-
-    Inside a loop XLA:CPU runs lax's gradients of a convolution some 25 times slower than a plain NHWC/HWIO
-    convolution, which is what both gradients here are. They equal lax's own to rounding. The weight's gradient
-    slides the side with fewer channels over the other: a CPU then gathers fewer patches (up to 1.4 times as fast).
-    """
-    return _convolve(x, w)
-
-
-def _conv3x3_forward(x, w):
-    return _convolve(x, w), (x, w)
-
-
-def _conv3x3_backward(saved, g):
-    x, w = saved
-    dx = _convolve(g, jnp.flip(w, (0, 1)).swapaxes(2, 3))
-    if x.shape[-1] <= g.shape[-1]:
-        dw = _convolve(x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3)).transpose(1, 2, 0, 3)
-    else:
-        dw = _convolve(g.transpose(3, 1, 2, 0), x.transpose(1, 2, 0, 3))
-        dw = jnp.flip(dw, (1, 2)).transpose(1, 2, 3, 0)
-    return dx, dw
-
-
-conv3x3.defvjp(_conv3x3_forward, _conv3x3_backward)
-
-
 class Conv(nn.Module):
     """PyTorch's Conv2d with zero padding 1 in NHWC: `weight` [k, k, in, out] and `bias` [out]."""
 
@@ -130,7 +103,7 @@ class Conv(nn.Module):
             bias_init = self.bias_init or uniform_bias_init(k * k * channels)
             bias = self.param("bias", bias_init, (self.features,), self.param_dtype)
         x, weight, bias = promote_dtype(x, weight, bias, dtype=self.dtype)
-        y = conv3x3(x, weight) if (k, self.strides) == (3, 1) else _convolve(x, weight, self.strides)
+        y = conv3x3(x, weight) if (k, self.strides) == (3, 1) else convolve(x, weight, self.strides)
         return y if bias is None else y + bias
 
 

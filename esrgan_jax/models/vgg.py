@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from esrgan_jax.models.layers import Conv
+from esrgan_jax.models.layers import Conv, relu
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
@@ -62,7 +62,7 @@ class _Features(nn.Module):
                 width = WIDTHS[int(name[4]) - 1]
                 x = Conv(width, dtype=self.dtype, param_dtype=self.param_dtype, name=str(index))(x)
             elif name.startswith("relu"):
-                x = nn.relu(x)
+                x = relu(x)
             else:
                 x = nn.max_pool(x, (2, 2), (2, 2))
             if name in self.layers:

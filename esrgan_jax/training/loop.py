@@ -191,6 +191,7 @@ def _first_iteration(console: Console, stage: Stage, states: States, batch: Any,
     console.announce("compile", f"{stage.name} stage")
     with parallel.count_compiles() as compiled:
         result = jax.block_until_ready(stage.iterate(states, batch, iteration))
+    parallel.give_back_memory()
     seconds = time.perf_counter() - start
     console.say(
         f"compile   {stage.name} stage: {compiled['seconds']:.1f} s; first step: "

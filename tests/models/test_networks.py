@@ -8,7 +8,8 @@ from jax import lax
 from variables import random_variables
 
 from esrgan_jax.models import RRDBNet, VGGFeatureExtractor, VGGStyleDiscriminator
-from esrgan_jax.models.layers import DIMENSIONS, conv3x3, leaky_relu, pixel_unshuffle
+from esrgan_jax.models.convolution import DIMENSIONS, conv3x3
+from esrgan_jax.models.layers import leaky_relu, pixel_unshuffle, relu
 from esrgan_jax.models.vgg import layer_names
 from esrgan_jax.training.stages import random_key
 from esrgan_jax.weights.convert import from_state_dict, to_state_dict, variable_shapes
@@ -120,22 +121,38 @@ def test_refusals_say_what_is_wrong(module, shape, sentence):
         jax.eval_shape(module.init, jax.random.key(0), jnp.zeros(shape))
 
 
-def test_conv_gradient_is_laxs_own():
+@pytest.mark.parametrize(
+    "height", [5, 8, 32, 33, 64, 74]
+)  # one strip (74: 37 + 37 are no strips), and several
+@pytest.mark.parametrize("channels", [(6, 4), (3, 5)])
+def test_conv_gradient_is_laxs_own(height, channels):
     def plain(x, w):
         return lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=DIMENSIONS)
 
     with jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(0), 3)
-        x = jax.random.normal(keys[0], (2, 7, 5, 6), "float64")
-        w = jax.random.normal(keys[1], (3, 3, 6, 4), "float64")
-        g = jax.random.normal(keys[2], (2, 7, 5, 4), "float64")
+        x = jax.random.normal(keys[0], (3, height, 7, channels[0]), "float64")
+        w = jax.random.normal(keys[1], (3, 3, *channels), "float64")
+        g = jax.random.normal(keys[2], (3, height, 7, channels[1]), "float64")
         ours, theirs = (jax.vjp(function, x, w)[1](g) for function in (conv3x3, plain))
         for mine, other in zip(ours, theirs, strict=True):
-            np.testing.assert_allclose(mine, other, rtol=0, atol=1e-13)
+            np.testing.assert_allclose(mine, other, rtol=0, atol=1e-12)
+
+
+def test_conv_gradient_sums_half_precision_in_float32():
+    x = jnp.ones((8, 64, 64, 1), "bfloat16")
+    gradient = jax.grad(lambda w: conv3x3(x, w).astype("float32").sum())(jnp.zeros((3, 3, 1, 1), "bfloat16"))
+    assert gradient.dtype == "bfloat16"
+    assert gradient[1, 1, 0, 0] == 8 * 64 * 64
 
 
 def test_leaky_relu_has_torchs_gradient_at_zero():
     np.testing.assert_allclose(jax.vmap(jax.grad(leaky_relu))(jnp.array([-1.0, 0.0, 1.0])), [0.2, 0.2, 1.0])
+
+
+def test_relu_keeps_nan_and_has_torchs_gradient_at_zero():
+    np.testing.assert_array_equal(relu(jnp.array([-1.0, 0.0, 2.0, np.nan])), [0, 0, 2, np.nan])
+    np.testing.assert_array_equal(jax.vmap(jax.grad(relu))(jnp.array([-1.0, 0.0, 1.0])), [0, 0, 1])
 
 
 def test_pixel_unshuffle_order():
