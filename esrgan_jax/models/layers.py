@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 from jax import lax
 
-from esrgan_jax.models.convolution import conv3x3, convolve
+from esrgan_jax.models.convolution import conv
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Bool, Float
@@ -103,7 +103,7 @@ class Conv(nn.Module):
             bias_init = self.bias_init or uniform_bias_init(k * k * channels)
             bias = self.param("bias", bias_init, (self.features,), self.param_dtype)
         x, weight, bias = promote_dtype(x, weight, bias, dtype=self.dtype)
-        y = conv3x3(x, weight) if (k, self.strides) == (3, 1) else convolve(x, weight, self.strides)
+        y = conv(x, weight, self.strides)
         return y if bias is None else y + bias
 
 

@@ -8,7 +8,7 @@ from jax import lax
 from variables import random_variables
 
 from esrgan_jax.models import RRDBNet, VGGFeatureExtractor, VGGStyleDiscriminator
-from esrgan_jax.models.convolution import DIMENSIONS, conv3x3
+from esrgan_jax.models.convolution import DIMENSIONS, conv
 from esrgan_jax.models.layers import leaky_relu, pixel_unshuffle, relu
 from esrgan_jax.models.vgg import layer_names
 from esrgan_jax.training.stages import random_key
@@ -121,27 +121,31 @@ def test_refusals_say_what_is_wrong(module, shape, sentence):
         jax.eval_shape(module.init, jax.random.key(0), jnp.zeros(shape))
 
 
-@pytest.mark.parametrize(
-    "height", [5, 8, 32, 33, 64, 74]
-)  # one strip (74: 37 + 37 are no strips), and several
+# One strip of rows, and several; 74 cannot be cut well.
+@pytest.mark.parametrize("height", [5, 8, 32, 33, 64, 74])
+@pytest.mark.parametrize("width", [6, 7])
 @pytest.mark.parametrize("channels", [(6, 4), (3, 5)])
-def test_conv_gradient_is_laxs_own(height, channels):
+@pytest.mark.parametrize(("size", "strides"), [(3, 1), (4, 2), (3, 2)])
+def test_conv_gradient_is_laxs_own(height, width, channels, size, strides):
     def plain(x, w):
-        return lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=DIMENSIONS)
+        pads = ((1, 1), (1, 1))
+        return lax.conv_general_dilated(x, w, (strides, strides), pads, dimension_numbers=DIMENSIONS)
 
     with jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(0), 3)
-        x = jax.random.normal(keys[0], (3, height, 7, channels[0]), "float64")
-        w = jax.random.normal(keys[1], (3, 3, *channels), "float64")
-        g = jax.random.normal(keys[2], (3, height, 7, channels[1]), "float64")
-        ours, theirs = (jax.vjp(function, x, w)[1](g) for function in (conv3x3, plain))
-        for mine, other in zip(ours, theirs, strict=True):
+        x = jax.random.normal(keys[0], (3, height, width, channels[0]), "float64")
+        w = jax.random.normal(keys[1], (size, size, *channels), "float64")
+        y = plain(x, w)
+        np.testing.assert_allclose(conv(x, w, strides), y, rtol=0, atol=1e-12)
+        g = jax.random.normal(keys[2], y.shape, "float64")
+        ours = jax.vjp(lambda x, w: conv(x, w, strides), x, w)[1](g)
+        for mine, other in zip(ours, jax.vjp(plain, x, w)[1](g), strict=True):
             np.testing.assert_allclose(mine, other, rtol=0, atol=1e-12)
 
 
 def test_conv_gradient_sums_half_precision_in_float32():
     x = jnp.ones((8, 64, 64, 1), "bfloat16")
-    gradient = jax.grad(lambda w: conv3x3(x, w).astype("float32").sum())(jnp.zeros((3, 3, 1, 1), "bfloat16"))
+    gradient = jax.grad(lambda w: conv(x, w, 1).astype("float32").sum())(jnp.zeros((3, 3, 1, 1), "bfloat16"))
     assert gradient.dtype == "bfloat16"
     assert gradient[1, 1, 0, 0] == 8 * 64 * 64
 
