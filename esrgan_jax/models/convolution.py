@@ -104,7 +104,7 @@ def _slide(a, b):
         return total + part.astype(sums)
 
     zero = jnp.zeros((padded.shape[1], 3, 3, b.shape[-1]), sums)
-    return lax.fori_loop(0, n * (height // rows), add, zero, unroll=4)
+    return lax.fori_loop(0, n * (height // rows), add, zero, unroll=2)
 
 
 conv.defvjp(_forward, _backward)

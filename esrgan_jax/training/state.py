@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
@@ -73,7 +74,8 @@ def create_generator_state(
 ) -> GeneratorState:
     """A generator at iteration 0; its EMA starts as `ema`, else as the parameters themselves."""
     ema = params if ema is None else ema
-    return GeneratorState(_zero(), params, ema, optimizer.init(params), Skipped(_zero(), _zero(), _zero()))
+    skipped = Skipped(_zero(), _zero(), _zero())
+    return GeneratorState(_zero(), params, ema, _initial(optimizer, params), skipped)
 
 
 def create_discriminator_state(variables: Any, optimizer: optax.GradientTransformation) -> DiscriminatorState:
@@ -83,9 +85,14 @@ def create_discriminator_state(variables: Any, optimizer: optax.GradientTransfor
         _zero(),
         params,
         variables["batch_stats"],
-        optimizer.init(params),
+        _initial(optimizer, params),
         Skipped(_zero(), _zero(), _zero()),
     )
+
+
+def _initial(optimizer: optax.GradientTransformation, params: Any) -> Any:
+    # One program, which the compilation cache keeps, instead of one for each shape.
+    return jax.jit(optimizer.init)(params)
 
 
 def _zero() -> Array:
