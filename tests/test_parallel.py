@@ -22,6 +22,26 @@ def copies(x):
     return [np.asarray(shard.data) for shard in x.addressable_shards]
 
 
+def test_virtual_devices_get_threads_to_wait_in(monkeypatch):
+    assert jax.local_device_count() == 8  # JAX has started: only the environment changes below
+    monkeypatch.delenv("NPROC")
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
+    for _ in range(2):
+        parallel.start_cpu_devices(3)
+        assert os.environ["NPROC"] == str(os.cpu_count() + 2)
+        kept, ours = os.environ["XLA_FLAGS"].split()
+        assert kept == "--xla_cpu_enable_fast_math=false"
+        assert ours == "--xla_cpu_enable_concurrency_optimized_scheduler=false"
+
+
+def test_virtual_devices_leave_the_users_choices(monkeypatch):
+    chosen = "--xla_cpu_enable_concurrency_optimized_scheduler=true --xla_force_host_platform_device_count=8"
+    monkeypatch.setenv("NPROC", "30")
+    monkeypatch.setenv("XLA_FLAGS", chosen)
+    parallel.start_cpu_devices(3)
+    assert (os.environ["NPROC"], os.environ["XLA_FLAGS"]) == ("30", chosen)
+
+
 def test_replicate_and_first_replica():
     tree = {"a": np.arange(6.0).reshape(2, 3), "b": np.int32(4)}
     replicated = parallel.replicate(tree)
