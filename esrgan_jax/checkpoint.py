@@ -14,11 +14,14 @@ import json
 import logging
 import os
 import shutil
+import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import jax
@@ -39,6 +42,20 @@ PACKAGES = ("esrgan-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", 
 
 # Orbax tells absl of every file it touches, and shows tracebacks of errors that it also raises.
 logging.getLogger("absl").setLevel(logging.CRITICAL)
+
+
+def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Shows an uncaught exception, but for what tensorstore's threads say of arrays that come too late.
+
+    A save that fails, on a full disk, closes orbax's event loop while other arrays are still being written.
+    """
+    late = kind is RuntimeError and str(error) == "Event loop is closed"
+    if not late or threading.current_thread() is threading.main_thread():
+        _show_others(kind, error, trace)
+
+
+_show_others, sys.excepthook = sys.excepthook, _show
+
 # Process 0 reads and writes alone; orbax would make all of them meet.
 _ALONE = ocp.options.MultiprocessingOptions(
     primary_host=0, active_processes={0}, barrier_sync_key_prefix="process_0"
