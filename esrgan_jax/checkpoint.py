@@ -16,12 +16,10 @@ import os
 import shutil
 import sys
 import tempfile
-import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import jax
@@ -44,17 +42,16 @@ PACKAGES = ("esrgan-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", 
 logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 
-def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Shows an uncaught exception, but for what tensorstore's threads say of arrays that come too late.
+def _show(error: "sys.UnraisableHookArgs") -> None:
+    """Shows what cannot be raised, but for what tensorstore's threads say of arrays that come too late.
 
     A save that fails, on a full disk, closes orbax's event loop while other arrays are still being written.
     """
-    late = kind is RuntimeError and str(error) == "Event loop is closed"
-    if not late or threading.current_thread() is threading.main_thread():
-        _show_others(kind, error, trace)
+    if error.exc_type is not RuntimeError or str(error.exc_value) != "Event loop is closed":
+        _show_others(error)
 
 
-_show_others, sys.excepthook = sys.excepthook, _show
+_show_others, sys.unraisablehook = sys.unraisablehook, _show
 
 # Process 0 reads and writes alone; orbax would make all of them meet.
 _ALONE = ocp.options.MultiprocessingOptions(
