@@ -1,8 +1,7 @@
-"""Checkpoints and the run folder they lie in: written whole or not at all, and read only if nothing is damaged.
+"""Checkpoints: written whole or not at all, and read only if nothing is damaged.
 
-A run folder holds `config.json` and `checkpoints/<stage>/<iteration>/`; in each of those lie `state/`, the arrays,
-and `record.json`: where the run stood, its configuration and versions, and the size and SHA-256 of every file.
-Nothing else knows orbax.
+In the folder of one lie `state/`, the arrays, and `record.json`: where the run stood, its configuration and versions,
+and the size and SHA-256 of every file. Nothing else knows orbax.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -29,8 +27,6 @@ import orbax.checkpoint as ocp
 from esrgan_jax.errors import CheckpointError, ConfigError
 from esrgan_jax.files import atomic_write
 
-STAGES = ("psnr", "gan")
-CONFIG_FILE = "config.json"
 RECORD_FILE = "record.json"
 BEST = "best"  # a link to the best checkpoint of a stage
 UNFINISHED = ".unfinished-"  # how names of checkpoints begin while they are written
@@ -148,7 +144,7 @@ def read(folder: Path, shapes: Any) -> tuple[Any, Progress]:
         )
     best = record["best"] and Best(**record["best"])
     progress = Progress(record["iteration"], record["patches"], record["evaluated"], best)
-    return _read_arrays(folder, shapes), progress
+    return read_arrays(folder, shapes), progress
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -177,116 +173,13 @@ def read_record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def iterations(run_folder: Path, stage: str) -> list[int]:
-    """The checkpoints of a stage, oldest first; unfinished and damaged ones have other names."""
-    folder = stage_folder(run_folder, stage)
-    return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit() and path.is_dir())
-
-
-def stage_folder(run_folder: Path, stage: str) -> Path:
-    """Where the checkpoints of a stage lie."""
-    return run_folder.resolve() / "checkpoints" / stage
-
-
-def newest_stage(run_folder: Path, stages: Sequence[str] = STAGES) -> str | None:
-    """The last of `stages` that has a checkpoint in a run folder, or None."""
-    with_checkpoint = [stage for stage in stages if iterations(run_folder, stage)]
-    return with_checkpoint[-1] if with_checkpoint else None
-
-
-def read_config(folder: Path) -> dict[str, Any] | None:
-    """The configuration a run folder, or a checkpoint, was made with, as nested dicts; None where there is none.
-
-    Raises:
-      ConfigError: the file is there but cannot be read.
-    """
-    inside = folder / RECORD_FILE
-    path = inside if inside.exists() else folder / CONFIG_FILE
-    if not path.exists():
-        return None
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return found["config"] if path == inside else found
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"{path} cannot be read ({error}): restore it, or choose another --workdir."
-        ) from None
-
-
-def write_config(run_folder: Path, config: dict[str, Any]) -> None:
-    """Puts the configuration into a run folder."""
-    with atomic_write(run_folder / CONFIG_FILE) as temporary:
-        temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-
-
-def load_generator(folder: Path) -> tuple[Any, Any]:
-    """(params, ema) of a generator, as numpy trees.
-
-    Args:
-      folder: a run folder, for its newest checkpoint, or one checkpoint: RUN/checkpoints/psnr/best.
-
-    Raises:
-      ConfigError: there is no such folder, or no checkpoint in it.
-      CheckpointError: it is damaged.
-    """
-    if not (folder / RECORD_FILE).exists():
-        stage = newest_stage(folder)
-        if stage is None:
-            raise ConfigError(f"{folder} holds no checkpoint: give the workdir of a run that has saved one.")
-        folder = stage_folder(folder, stage) / str(iterations(folder, stage)[-1])
-    try:
-        arrays = read_record(folder)["arrays"]
-    except DamagedError as error:
-        raise CheckpointError(
-            f"{error}: give another checkpoint (there are {_others(folder)}), or delete {folder}."
-        ) from None
-    wanted: dict[str, Any] = {"g": {"params": {}, "ema": {}}}
-    for name, (dtype, shape) in arrays.items():
-        first, *parents, last = name.split("/")
-        if first == "g" and parents[:1] in (["params"], ["ema"]):
-            place = wanted["g"]
-            for parent in parents:
-                place = place.setdefault(parent, {})
-            place[last] = jax.ShapeDtypeStruct(shape, dtype)
-    generator = _read_arrays(folder, wanted)["g"]
-    return generator["params"], generator["ema"]
-
-
-def write_generator(run_folder: Path, config: dict[str, Any], params: Any, ema: Any) -> None:
-    """Makes a run folder that holds a generator and nothing else to train on, for `load_generator`.
-
-    Args:
-      run_folder: a folder that does not exist yet; it appears whole or not at all.
-      config: what `read_config` is to return.
-      params: linen parameters, as numpy arrays.
-      ema: their moving average.
-
-    Raises:
-      ConfigError: the folder exists, or cannot be written.
-    """
-    if run_folder.exists():
-        raise ConfigError(f"{run_folder} exists: choose a new name.")
-    try:
-        run_folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{run_folder.name}.", dir=run_folder.parent) as parent:
-            unfinished = Path(parent) / run_folder.name
-            unfinished.mkdir()
-            write_config(unfinished, config)
-            states = {"g": {"params": params, "ema": ema}}
-            write(stage_folder(unfinished, STAGES[0]) / "0", states, Progress(), config)
-            unfinished.rename(run_folder)
-    except OSError as error:
-        raise ConfigError(
-            f"{run_folder} cannot be written ({error.strerror}): choose another place."
-        ) from None
-
-
 def _open_orbax() -> ocp.Checkpointer:
     handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=_ALONE)
     return ocp.Checkpointer(handler, multiprocessing_options=_ALONE)
 
 
-def _read_arrays(folder: Path, shapes: Any) -> Any:
+def read_arrays(folder: Path, shapes: Any) -> Any:
+    """Those arrays of a checkpoint that the tree `shapes` names, as numpy arrays; `read_record` finds damage."""
     target = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), shapes)
     # Into numpy, said explicitly: the devices it was saved from may not exist here.
     into_numpy = ocp.checkpoint_utils.construct_restore_args(target)
@@ -320,8 +213,3 @@ def _flush_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def _others(folder: Path) -> str:
-    names = sorted((p.name for p in folder.parent.glob("*") if p.name.isdigit() and p != folder), key=int)
-    return ", ".join(str(folder.parent / name) for name in names) or "none"

@@ -1,42 +1,13 @@
 """Arrays come back exactly, damage is found in every file, and only whole checkpoints count."""
 
-import json
-import shutil
-
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from saved import assert_equal, make_states, write
 
-from esrgan_jax import checkpoint
+from esrgan_jax import checkpoint, runs
 from esrgan_jax.checkpoint import Best, DamagedError, Progress
-from esrgan_jax.errors import CheckpointError, ConfigError
-from esrgan_jax.training.optimizers import adam
-from esrgan_jax.training.state import create_generator_state
-
-
-def make_states(seed=0, features=3):
-    rng = np.random.default_rng(seed)
-    params = {
-        "body": {"weight": rng.normal(size=(2, features)).astype(np.float32)},
-        "bias": np.float32([1, 2]),
-    }
-    state = create_generator_state(params, adam(lambda _: 1e-3), jax.tree.map(lambda x: x / 3, params))
-    return jax.device_get({"g": state.replace(finished=jnp.int32(seed))})
-
-
-def assert_equal(tree, other):
-    assert jax.tree.structure(tree) == jax.tree.structure(other)
-    for a, b in zip(jax.tree.leaves(tree), jax.tree.leaves(other), strict=True):
-        assert a.dtype == b.dtype
-        np.testing.assert_array_equal(a, b)
-
-
-def write(run_folder, iteration, stage="psnr", seed=None, **progress):
-    folder = checkpoint.stage_folder(run_folder, stage) / str(iteration)
-    states = make_states(iteration if seed is None else seed)
-    checkpoint.write(folder, states, Progress(iteration, **progress), {"scale": 4, "betas": (0.9, 0.99)})
-    return folder
+from esrgan_jax.errors import ConfigError
 
 
 def test_states_and_progress_come_back(tmp_path):
@@ -117,62 +88,4 @@ def test_failed_write_leaves_nothing(tmp_path, monkeypatch):
             write(tmp_path, 4)
     assert list((tmp_path / "checkpoints/psnr").iterdir()) == []
     write(tmp_path, 4)
-    assert checkpoint.iterations(tmp_path, "psnr") == [4]
-
-
-def test_newest_stage(tmp_path):
-    assert checkpoint.newest_stage(tmp_path) is None
-    assert checkpoint.newest_stage(tmp_path / "missing") is None
-    (tmp_path / "checkpoints/gan").mkdir(parents=True)
-    write(tmp_path, 1)
-    assert checkpoint.newest_stage(tmp_path) == "psnr"
-    write(tmp_path, 1, "gan")
-    assert checkpoint.newest_stage(tmp_path) == "gan"
-    assert checkpoint.newest_stage(tmp_path, ["psnr"]) == "psnr"
-
-
-def test_generator_of_a_run_folder(tmp_path):
-    """Parameters and EMA alone, of the newest iteration of the last stage, or of the checkpoint that is named."""
-    for stage, iterations in (("psnr", (9, 100)), ("gan", (2, 10))):
-        for iteration in iterations:
-            write(tmp_path, iteration, stage)
-    for folder, seed in ((tmp_path, 10), (tmp_path / "checkpoints/psnr/9", 9)):
-        expected = make_states(seed)["g"]
-        found = checkpoint.load_generator(folder)
-        assert_equal(found, (expected.params, expected.ema))
-        assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(found))
-    assert checkpoint.read_config(tmp_path / "checkpoints/psnr/9")["scale"] == 4
-
-
-def test_damaged_generator(tmp_path):
-    for iteration in (1, 2):
-        folder = write(tmp_path, iteration)
-    shutil.rmtree(folder / "state/d")
-    with pytest.raises(CheckpointError, match=rf"{folder}/state/d/\w+ is missing: give another .*psnr/1\)"):
-        checkpoint.load_generator(tmp_path)
-
-
-@pytest.mark.parametrize("name", ["missing", "empty"])
-def test_folder_without_a_checkpoint(tmp_path, name):
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ConfigError, match=f"{tmp_path / name} holds no checkpoint"):
-        checkpoint.load_generator(tmp_path / name)
-
-
-def test_config_file(tmp_path):
-    assert checkpoint.read_config(tmp_path) is None
-    config = {"seed": 1, "psnr": {"betas": (0.9, 0.99), "none": None}}
-    checkpoint.write_config(tmp_path, config)
-    assert checkpoint.read_config(tmp_path) == json.loads(json.dumps(config))
-    (tmp_path / "config.json").write_text('{"seed"')
-    with pytest.raises(ConfigError, match=r"config\.json cannot be read"):
-        checkpoint.read_config(tmp_path)
-
-
-def test_run_folder_of_a_generator_alone(tmp_path):
-    params = make_states(5)["g"].params
-    checkpoint.write_generator(tmp_path / "run", {"scale": 2}, params, params)
-    assert_equal(checkpoint.load_generator(tmp_path / "run")[1], params)
-    assert checkpoint.read_config(tmp_path / "run") == {"scale": 2}
-    with pytest.raises(ConfigError, match="exists: choose a new name"):
-        checkpoint.write_generator(tmp_path / "run", {}, params, params)
+    assert runs.iterations(tmp_path, "psnr") == [4]

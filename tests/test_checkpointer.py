@@ -4,9 +4,9 @@ import jax
 import numpy as np
 import pytest
 from disks import fill, small_disk
-from test_checkpoint import assert_equal, make_states
+from saved import assert_equal, make_states
 
-from esrgan_jax import checkpoint, parallel
+from esrgan_jax import parallel, runs
 from esrgan_jax.checkpoint import Best, Progress
 from esrgan_jax.checkpointer import Checkpointer
 from esrgan_jax.errors import CheckpointError, ConfigError
@@ -133,4 +133,4 @@ def save_on_full_disk(disk):
     ballast.unlink()
     save(checkpointer, 3)
     assert checkpointer.problem is None
-    assert checkpoint.iterations(disk, "psnr") == [3]
+    assert runs.iterations(disk, "psnr") == [3]

@@ -30,7 +30,7 @@ def convolve(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def conv(x: Float[Array, "n h w i"], w: Float[Array, "k k i o"], strides: int) -> Float[Array, "n h2 w2 o"]:
-    """`convolve` with zero padding 1 and gradients of its own for CPUs: 3x3, stride 1, and 4x4, stride 2.
+    """`convolve` with gradients of its own for CPUs: 3x3, stride 1, and 4x4, stride 2.
 
     Inside a loop XLA:CPU runs lax's gradients of a convolution some 25 times slower than a plain NHWC/HWIO
     convolution, which is what those here are. They equal lax's own to rounding. Elsewhere lax's own run.

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from esrgan_jax import checkpoint, parallel, processes
+from esrgan_jax import parallel, processes, runs
 from esrgan_jax.data.pipeline import LocatedPatch, locate_patches, make_train_iterator, state_at
 from esrgan_jax.data.sources import Source, check_patch, describe_skipped, open_source
 from esrgan_jax.errors import ConfigError
@@ -128,21 +128,21 @@ def claim_folder(config: ConfigDict, folder: Path) -> list[str]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        newest = checkpoint.newest_stage(folder)
-        before = checkpoint.read_config(folder) if newest else None
+        newest = runs.newest_stage(folder)
+        before = runs.read_config(folder) if newest else None
         changed, notes = configuration.changed_fields(before or {}, config.to_dict())
         if changed and config.resume != "force":
             raise ConfigError(
                 f"{folder} holds a run of another configuration, {'; '.join(changed)}: give back the old values, "
                 "choose another --workdir, or go on with other numbers by --config.resume=force."
             )
-        checkpoint.write_config(folder, config.to_dict())
+        runs.write_config(folder, config.to_dict())
     except OSError as error:
         raise ConfigError(
             f"{folder} cannot be written ({error.strerror}): choose another --workdir."
         ) from None
     notes = [f"changed since the last start: {field}" for field in changed + notes]
-    saved = checkpoint.iterations(folder, "psnr")
+    saved = runs.iterations(folder, "psnr")
     if newest == "gan" and "psnr" in config.stages and saved and saved[-1] < config.psnr.steps:
         notes.append(
             f"psnr.steps (={config.psnr.steps}) is ignored: the GAN stage began after {saved[-1]} iterations"

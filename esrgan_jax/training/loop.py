@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from esrgan_jax import checkpoint, parallel, processes
+from esrgan_jax import parallel, processes, runs
 from esrgan_jax.checkpoint import Best, Progress
 from esrgan_jax.checkpointer import Checkpointer
 from esrgan_jax.data.sources import describe_skipped
@@ -64,7 +64,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> Scores:
 def _run_stages(run: Run) -> Scores:
     start = time.perf_counter()
     names = list(run.config.stages)
-    newest = checkpoint.newest_stage(run.folder, names)
+    newest = runs.newest_stage(run.folder, names)
     newest_index = int(processes.from_first(np.int32(names.index(newest) if newest else 0)))
     states: States = {}
     scores: Scores | None = None

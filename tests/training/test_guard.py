@@ -16,7 +16,7 @@ from PIL import Image
 from variables import random_variables
 
 from configs import quickstart
-from esrgan_jax import checkpoint, parallel
+from esrgan_jax import parallel, runs
 from esrgan_jax.errors import DivergedError
 from esrgan_jax.models import RRDBNet, VGGStyleDiscriminator
 from esrgan_jax.training import build
@@ -274,8 +274,8 @@ def test_bad_batches_for_ever(config, tmp_path, monkeypatch, images):
         np.testing.assert_array_equal(found, expected)
 
     # What is saved is sound, and goes on once the cause is gone.
-    assert checkpoint.iterations(folder, "psnr")[-1] == 40
-    params, ema = checkpoint.load_generator(folder)
+    assert runs.iterations(folder, "psnr")[-1] == 40
+    params, ema = runs.load_generator(folder)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((params, ema)))
     train_and_evaluate(config, folder)
     assert [line["skipped_g"] for line in read_lines(folder)] == [0, 0, 0, 4, 4, 4]

@@ -18,7 +18,7 @@ from PIL import Image
 from variables import random_variables
 
 from configs import quickstart
-from esrgan_jax import checkpoint, parallel
+from esrgan_jax import checkpoint, parallel, runs
 from esrgan_jax.errors import CheckpointError, ConfigError, DataError, UserError
 from esrgan_jax.training import build, stages, validation, writer
 from esrgan_jax.training.loop import train_and_evaluate
@@ -524,7 +524,7 @@ def test_checkpoints_that_stay(config, tmp_path, monkeypatch):
         "score": 30.0,
         "iteration": 2,
     }
-    best, newest = checkpoint.load_generator(folder / "best")[0], checkpoint.load_generator(tmp_path)[0]
+    best, newest = runs.load_generator(folder / "best")[0], runs.load_generator(tmp_path)[0]
     assert not np.array_equal(best["conv_last"]["bias"], newest["conv_last"]["bias"])
 
 
@@ -663,4 +663,4 @@ def test_log_tells_of_phases_and_memory(config, tmp_path):
         "done      ",
     ):
         assert words in log
-    assert checkpoint.newest_stage(tmp_path) == "gan"
+    assert runs.newest_stage(tmp_path) == "gan"
