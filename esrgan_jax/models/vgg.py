@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from esrgan_jax.models.layers import Conv, relu
+from esrgan_jax.models.layers import Conv, max_pool, relu
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
@@ -64,7 +64,7 @@ class _Features(nn.Module):
             elif name.startswith("relu"):
                 x = relu(x)
             else:
-                x = nn.max_pool(x, (2, 2), (2, 2))
+                x = max_pool(x)
             if name in self.layers:
                 wanted[name] = x
         return wanted

@@ -9,7 +9,7 @@ from variables import random_variables
 
 from esrgan_jax.models import RRDBNet, VGGFeatureExtractor, VGGStyleDiscriminator, convolution
 from esrgan_jax.models.convolution import DIMENSIONS, conv
-from esrgan_jax.models.layers import leaky_relu, pixel_unshuffle, relu
+from esrgan_jax.models.layers import leaky_relu, max_pool, pixel_unshuffle, relu
 from esrgan_jax.models.vgg import layer_names
 from esrgan_jax.training.stages import random_key
 from esrgan_jax.weights.convert import from_state_dict, to_state_dict, variable_shapes
@@ -158,6 +158,35 @@ def test_leaky_relu_has_torchs_gradient_at_zero():
 def test_relu_keeps_nan_and_has_torchs_gradient_at_zero():
     np.testing.assert_array_equal(relu(jnp.array([-1.0, 0.0, 2.0, np.nan])), [0, 0, 2, np.nan])
     np.testing.assert_array_equal(jax.vmap(jax.grad(relu))(jnp.array([-1.0, 0.0, 1.0])), [0, 0, 1])
+
+
+@pytest.mark.parametrize("size", [(6, 8), (7, 5), (1, 4)])
+def test_max_pool_gives_the_gradient_to_the_first_of_equal_ones(size):
+    """As a window's reduction does, which is PyTorch's rule too; small whole numbers are often equal."""
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.integers(-1, 2, (2, *size, 3)), jnp.float32)
+    g = rng.normal(size=(2, size[0] // 2, size[1] // 2, 3)).astype(np.float32)
+
+    def window(x):
+        return lax.reduce_window(x, -jnp.inf, lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+
+    (out, pull), (expected, pull_window) = jax.vjp(max_pool, x), jax.vjp(window, x)
+    np.testing.assert_array_equal(out, expected)
+    np.testing.assert_array_equal(pull(g)[0], pull_window(g)[0])
+
+
+def test_max_pool_agrees_with_torch():
+    torch = pytest.importorskip("torch")
+    x = np.random.default_rng(1).integers(-1, 2, (2, 3, 7, 8)).astype(np.float32)
+    x[0, 0, 0, 1] = x[1, 2, 3, 4] = np.nan
+    other = torch.tensor(x, requires_grad=True)
+    expected = torch.nn.functional.max_pool2d(other, 2)
+    weights = np.random.default_rng(2).normal(size=expected.shape).astype(np.float32)
+    expected.backward(torch.tensor(weights))
+    out, pull = jax.vjp(max_pool, jnp.asarray(x.transpose(0, 2, 3, 1)))
+    np.testing.assert_array_equal(out.transpose(0, 3, 1, 2), expected.detach().numpy())
+    gradient = pull(jnp.asarray(weights.transpose(0, 2, 3, 1)))[0]
+    np.testing.assert_array_equal(gradient.transpose(0, 3, 1, 2), other.grad.numpy())
 
 
 def test_pixel_unshuffle_order():
