@@ -61,7 +61,7 @@ def max_pool(x: Float[Array, "n h w c"]) -> Float[Array, "n h//2 w//2 c"]:
     def larger(a, b):
         return jnp.where((a >= b) | jnp.isnan(a), a, b)
 
-    n, h, w, c = x.shape
+    _, h, w, _ = x.shape
     x = larger(x[:, :, : w // 2 * 2 : 2], x[:, :, 1::2])
     return larger(x[:, : h // 2 * 2 : 2], x[:, 1::2])
 
