@@ -5,10 +5,12 @@ one patch a device: what is left is the host's work, which goes by the number of
 the full network's (its trunk is one scan). All counts take turns in one process; medians of --rounds rounds of
 --iterations iterations, in milliseconds:
 
-  dispatch    until the call of an iteration returns, the devices having been idle
+  dispatch    until the call of an iteration returns, the devices having been idle; on a CPU the work of the first
+              devices competes with the dispatch to the others
+  idle        of which the host's own: the same of a program that takes and returns the same arrays and has no work
   iteration   until all of its results are there
   all_reduce  averaging gradients of the full generator (--num-feat, --num-block) over the devices
-  extra       dispatch beyond that of one device, the median of the rounds' differences
+  extra, extra_idle   dispatch and idle beyond those of one device, the medians of the rounds' differences
 """
 
 from __future__ import annotations
@@ -45,8 +47,10 @@ def main() -> None:
     least = rounds[min(rounds)]
     for count, found in rounds.items():
         medians = {key: round(statistics.median(run[key] for run in found), 3) for key in found[0]}
-        extra = statistics.median(a["dispatch"] - b["dispatch"] for a, b in zip(found, least, strict=True))
-        report[str(count)] = medians | {"extra": round(extra, 3)}
+        for extra, key in (("extra", "dispatch"), ("extra_idle", "idle")):
+            beyond = statistics.median(a[key] - b[key] for a, b in zip(found, least, strict=True))
+            medians[extra] = round(beyond, 3)
+        report[str(count)] = medians
     print(json.dumps(report))
 
 
@@ -92,11 +96,18 @@ class _Subject:
             average, in_axes=(None, 0), out_axes=None, donate_argnums=(0,), devices=devices
         )
 
+        def hand_back(states, batch):
+            return states, batch
+
+        self._hand_back = parallel.pmap(
+            hand_back, in_axes=(None, 0), out_axes=(None, 0), donate_argnums=(0, 1), devices=devices
+        )
+
     def measure(self, iterations: int) -> dict[str, float]:
         """Milliseconds, medians."""
         import jax
 
-        found: dict[str, list[float]] = {"dispatch": [], "iteration": [], "all_reduce": []}
+        found: dict[str, list[float]] = {key: [] for key in ("dispatch", "idle", "iteration", "all_reduce")}
         for _ in range(iterations):
             self._iteration += 1
             start = time.perf_counter()
@@ -104,10 +115,15 @@ class _Subject:
             returned = time.perf_counter()
             jax.block_until_ready((self.states, losses))
             done = time.perf_counter()
+            self.states, self._batch = self._hand_back(self.states, self._batch)
+            handed_back = time.perf_counter()
+            jax.block_until_ready((self.states, self._batch))
+            start_of_average = time.perf_counter()
             self._gradients = jax.block_until_ready(self._average(self._gradients, self._own))
             found["dispatch"].append(returned - start)
             found["iteration"].append(done - start)
-            found["all_reduce"].append(time.perf_counter() - done)
+            found["idle"].append(handed_back - done)
+            found["all_reduce"].append(time.perf_counter() - start_of_average)
         return {name: 1e3 * statistics.median(seconds) for name, seconds in found.items()}
 
 
