@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from esrgan_jax.data.pairs import Pair
-from esrgan_jax.data.sources import Source
+from esrgan_jax.data.pairs import Pair, Source
 from esrgan_jax.errors import DataError, InferenceError
 from esrgan_jax.imaging.color import to_uint8
 from esrgan_jax.imaging.resize import imresize

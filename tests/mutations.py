@@ -72,7 +72,7 @@ MUTATIONS = {
         f"{GOLDENS}[pixel]",
     ),
     "residual scale 0.2 of a dense block": Mutation(
-        "models/rrdbnet.py", "(features) * 0.2 + x", "(features) * 0.1 + x", f"{GOLDENS}[pixel]"
+        "models/rrdbnet.py", "(features), KEPT) * 0.2 + x", "(features), KEPT) * 0.1 + x", f"{GOLDENS}[pixel]"
     ),
     "residual scale 0.2 of an RRDB": Mutation(
         "models/rrdbnet.py", "y * 0.2 + x", "y * 0.1 + x", f"{GOLDENS}[pixel]"
@@ -160,6 +160,12 @@ MUTATIONS = {
         "strip[max(finished - y, 0) :]",
         "strip[0:]",
         f"{UPSCALER}::test_out_of_memory_in_the_middle_keeps_what_is_finished",
+    ),
+    "ties of max_pool": Mutation(
+        "models/layers.py",
+        "(a >= b)",
+        "(a > b)",
+        "tests/models/test_networks.py::test_max_pool_gives_the_gradient_to_the_first_of_equal_ones",
     ),
 }
 

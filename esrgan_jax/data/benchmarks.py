@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from esrgan_jax.data.pairs import Pair, crop_to_hr, crop_to_multiple, in_pixels, sizes_fit
-from esrgan_jax.data.sources import Source, open_source
+from esrgan_jax.data.pairs import Pair, Source, crop_to_hr, crop_to_multiple, in_pixels, sizes_fit
+from esrgan_jax.data.sources import open_source
 from esrgan_jax.errors import ConfigError, DataError
 from esrgan_jax.imaging.io import IMAGE_SUFFIXES, image_size, read_rgb
 

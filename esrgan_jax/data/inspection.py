@@ -14,9 +14,8 @@ from PIL import Image, UnidentifiedImageError
 
 from esrgan_jax.data.cores import available_cores
 from esrgan_jax.data.folder import check_sizes
-from esrgan_jax.data.pairs import in_pixels
+from esrgan_jax.data.pairs import Source, in_pixels
 from esrgan_jax.data.partners import Partners
-from esrgan_jax.data.sources import Source
 from esrgan_jax.errors import DataError
 from esrgan_jax.imaging.io import FORMATS, explained, read_rgb
 

@@ -5,13 +5,9 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from esrgan_jax.data.pairs import Pair
+from esrgan_jax.data.pairs import Pair, Source
 from esrgan_jax.errors import ConfigError
-
-if TYPE_CHECKING:
-    from esrgan_jax.data.sources import Source
 
 
 class Mixture:

@@ -1,9 +1,9 @@
-"""A training pair: a high-resolution picture and its low-resolution version, both uint8 RGB."""
+"""A training pair: HR and its LR version, both uint8 RGB; and what gives pairs, a source."""
 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -15,6 +15,22 @@ if TYPE_CHECKING:
 Pair = dict[str, np.ndarray]  # {"lr": uint8 [h, w, 3], "hr": uint8 [h * scale, w * scale, 3]}
 
 DEFAULT_MEMORY_BYTES = 2 << 30
+
+
+class Source(Protocol):
+    """What the pipeline and the evaluation ask of a source; several threads may ask at once."""
+
+    def __len__(self) -> int:
+        """The number of images."""
+
+    def __getitem__(self, index: int) -> Pair:
+        """The pair {"lr": uint8 [h, w, 3], "hr": uint8 [h * scale, w * scale, 3]}; not to be written to."""
+
+    def name(self, index: int) -> str:
+        """What to call the image in an error message: its path, where it has one."""
+
+    def hr_size(self, index: int) -> tuple[int, int] | None:
+        """(height, width) of the HR image before cropping; None if only decoding it would tell."""
 
 
 def crop_to_multiple(hr: UInt8[np.ndarray, "H W 3"], scale: int) -> UInt8[np.ndarray, "H2 W2 3"]:

@@ -4,30 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 from esrgan_jax.data.folder import FolderSource
 from esrgan_jax.data.mixture import Mixture
-from esrgan_jax.data.pairs import Pair, in_pixels
+from esrgan_jax.data.pairs import Source, in_pixels
 from esrgan_jax.data.samples import SampleSource
 from esrgan_jax.data.tfds import TfdsSource
 from esrgan_jax.errors import ConfigError, DataError
-
-
-class Source(Protocol):
-    """What the pipeline and the evaluation ask of a source; several threads may ask at once."""
-
-    def __len__(self) -> int:
-        """The number of images."""
-
-    def __getitem__(self, index: int) -> Pair:
-        """The pair {"lr": uint8 [h, w, 3], "hr": uint8 [h * scale, w * scale, 3]}; not to be written to."""
-
-    def name(self, index: int) -> str:
-        """What to call the image in an error message: its path, where it has one."""
-
-    def hr_size(self, index: int) -> tuple[int, int] | None:
-        """(height, width) of the HR image before cropping; None if only decoding it would tell."""
 
 
 def open_source(

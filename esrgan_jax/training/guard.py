@@ -12,7 +12,8 @@ import jax
 
 from esrgan_jax.errors import DataError, DivergedError
 from esrgan_jax.files import atomic_write
-from esrgan_jax.training.build import Run, locate_batch
+from esrgan_jax.training.build import locate_batch
+from esrgan_jax.training.run import Run
 from esrgan_jax.training.stages import States
 
 if TYPE_CHECKING:

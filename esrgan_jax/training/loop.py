@@ -20,11 +20,12 @@ from esrgan_jax.data.sources import describe_skipped
 from esrgan_jax.errors import CheckpointError, WeightFileError
 from esrgan_jax.progress import Console, Meter, duration, peak_memory
 from esrgan_jax.training import configuration
-from esrgan_jax.training.build import Run, build_data, build_stage, claim_folder, open_run
+from esrgan_jax.training.build import build_data, build_stage
 from esrgan_jax.training.export import export
 from esrgan_jax.training.feed import Feed
 from esrgan_jax.training.guard import open_guard
 from esrgan_jax.training.restore import open_checkpointer, restore_or_begin
+from esrgan_jax.training.run import Run, claim_folder, open_run
 from esrgan_jax.training.stages import Stage, States
 from esrgan_jax.training.steps import Metrics
 from esrgan_jax.training.stopping import RESUMABLE, Stopped, StopSignals

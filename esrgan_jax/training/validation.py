@@ -7,7 +7,7 @@ import time
 
 from esrgan_jax import parallel
 from esrgan_jax.evaluation import Upscale, evaluate, mean_scores
-from esrgan_jax.training.build import Run
+from esrgan_jax.training.run import Run
 from esrgan_jax.training.stages import States
 
 Scores = dict[str, float]

@@ -17,6 +17,7 @@ from variables import random_variables
 
 from configs import quickstart
 from esrgan_jax import parallel, runs
+from esrgan_jax.data.sources import open_source
 from esrgan_jax.errors import DivergedError
 from esrgan_jax.models import RRDBNet, VGGStyleDiscriminator
 from esrgan_jax.training import build
@@ -255,7 +256,7 @@ def test_bad_batches_for_ever(config, tmp_path, monkeypatch, images):
     assert dump["metrics"]["l_g_pix"] == "nan"  # while the gradient of |x| at what is no number is finite
     assert dump["batch"]["iteration"] == 50
     data = build.make_train_iterator(
-        build.open_source(str(images / "train"), split="train", scale=4),
+        open_source(str(images / "train"), split="train", scale=4),
         scale=4,
         gt_size=32,
         batch_size=4,

@@ -20,7 +20,7 @@ from variables import random_variables
 from configs import quickstart
 from esrgan_jax import checkpoint, parallel, runs
 from esrgan_jax.errors import CheckpointError, ConfigError, DataError, UserError
-from esrgan_jax.training import build, stages, validation, writer
+from esrgan_jax.training import build, run, stages, validation, writer
 from esrgan_jax.training.loop import train_and_evaluate
 from esrgan_jax.weights.load import load_generator_weights
 
@@ -62,7 +62,7 @@ def no_networks(tmp_path_factory):
             patch.setattr(stage, "iterate", iterate)
         patch.setattr(build, "initial_generator", lambda module, seed: random_variables(module)["params"])
         patch.setattr(build, "initial_discriminator", lambda module, seed: random_variables(module))
-        patch.setattr(build, "Upscaler", Nearest)
+        patch.setattr(run, "Upscaler", Nearest)
         patch.setattr(writer, "draw_curves", lambda *_: None)
         patch.setenv("ESRGAN_JAX_HOME", str(tmp_path_factory.mktemp("home")))
         yield
