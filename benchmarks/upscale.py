@@ -3,9 +3,10 @@
 One JSON line, rates in thousands of input pixels a second. Within a part the subjects take turns, and each figure
 is a median of the rounds; ratios are medians of the rounds' ratios.
 
-- torch: one picture through the full network by the Upscaler (one tile of its size), beside the same network with the
-  same weights in PyTorch, in channels_last and as it comes; "all_devices" is the rate of as many tiles as there
-  are devices (on a CPU: one virtual device a core). `difference` is the largest between the two programs.
+- torch: one picture through the full network by the Upscaler (one square tile of its longer side), beside the same
+  network with the same weights in PyTorch, in channels_last and as it comes; "all_devices" is the rate of as many
+  tiles as there are devices (on a CPU: one virtual device a core). `difference` is the largest between the two
+  programs. On a GPU both run in bfloat16 unless --dtype is float32.
 - tiles: a picture in tiles of several sizes with the default overlap, beside the same picture at once, on one
   device. `work` is how many pixels of tiles there are for one of the picture.
 - start: `esrgan-jax upscale` of a 64 x 64 picture with the full network, from the shell's prompt to the end:
@@ -41,7 +42,7 @@ def main() -> None:
         parallel.start_cpu_devices(os.cpu_count() or 1)
         report["device"] = f"{jax.local_device_count()} x {jax.local_devices()[0].device_kind}"
         if "torch" in args.parts:
-            report["torch"] = {str(size): _beside_torch(args, size) for size in args.sizes}
+            report["torch"] = {f"{w}x{h}": _beside_torch(args, w, h) for w, h in args.sizes}
         if "tiles" in args.parts:
             report["tiles"] = _beside_untiled(args)
     print(json.dumps(report))
@@ -54,12 +55,20 @@ def _parse_args() -> argparse.Namespace:
     parts = ["torch", "tiles", "start"]
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
     parser.add_argument("--num-block", type=int, default=23, help="depth of the network (default 23)")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[128, 256], help="sides for torch")
+    parser.add_argument(
+        "--sizes", type=_size, nargs="+", default=[(128, 128), (256, 256)], help="for torch: 128 or 640x480"
+    )
     parser.add_argument("--picture", type=int, nargs=2, default=[912, 912], help="height and width for tiles")
     parser.add_argument("--tiles", type=int, nargs="+", default=[512, 256, 128], help="sides of tiles")
     parser.add_argument("--dtype", help="float32 or bfloat16; by default what the Upscaler takes")
     parser.add_argument("--rounds", type=int, default=5)
     return parser.parse_args()
+
+
+def _size(text: str) -> tuple[int, int]:
+    """(width, height)."""
+    width, _, height = text.partition("x")
+    return int(width), int(height or width)
 
 
 def _take_turns(rounds: int, subjects: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
@@ -91,7 +100,7 @@ def _network(args: argparse.Namespace):
     return module, random_variables(module)["params"]
 
 
-def _beside_torch(args: argparse.Namespace, size: int) -> dict:
+def _beside_torch(args: argparse.Namespace, width: int, height: int) -> dict:
     import jax
     import numpy as np
     import torch
@@ -102,9 +111,9 @@ def _beside_torch(args: argparse.Namespace, size: int) -> dict:
     from tests.reference.networks import load_arrays
 
     module, params = _network(args)
-    upscaler = Upscaler(module, params, tile=size, overlap=0, dtype=args.dtype)
+    upscaler = Upscaler(module, params, tile=max(width, height), overlap=0, dtype=args.dtype)
     count = jax.local_device_count()
-    picture = np.random.default_rng(0).random((size, size, 3), np.float32)
+    picture = np.random.default_rng(0).random((height, width, 3), np.float32)
     row = np.tile(picture, (1, count, 1))
 
     accelerator = jax.default_backend() == "gpu" and torch.cuda.is_available()
@@ -133,7 +142,7 @@ def _beside_torch(args: argparse.Namespace, size: int) -> dict:
     seconds = _take_turns(args.rounds, subjects)
     seconds["all_devices"] = [value / count for value in seconds["all_devices"]]  # for one picture
     return {
-        "kilopixels_per_second": {name: _rate(size * size, values) for name, values in seconds.items()},
+        "kilopixels_per_second": {name: _rate(width * height, values) for name, values in seconds.items()},
         "ratio": {
             f"{ours}/{theirs}": _ratio(seconds[ours], seconds[theirs])
             for ours in ("upscaler", "all_devices")
