@@ -22,7 +22,7 @@ import time
 from typing import Any
 
 import machine
-from train_step import find_project, make_batch, make_stage
+from iteration import find_project, make_batch, make_stage
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import machine
-from train_step import find_project, make_batch, make_stage
+from iteration import find_project, make_batch, make_stage
 
 ROOT = Path(__file__).resolve().parent.parent
 

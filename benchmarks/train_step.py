@@ -25,10 +25,10 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import machine
+from iteration import find_project, make_batch, make_stage, operations
 
 SIDES = ("esrgan_jax", "torch_eager", "torch_channels_last", "torch_compile")
 WARM_UP = 2  # iterations after the one that compiles
@@ -144,11 +144,6 @@ def _serve(options: argparse.Namespace) -> None:
     answers = {"start": side.start, "iterate": side.iterate, "memory": side.memory, "peaks": side.peaks}
     for question in sys.stdin:
         print("answer " + json.dumps(answers[question.strip()]()), flush=True)
-
-
-def find_project() -> None:
-    """Lets this checkout be imported where it is not installed."""
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 
 class Ours:
@@ -313,83 +308,6 @@ def best_rates(time_of: Any, accelerator: bool) -> dict[str, float]:
         measures = {size: time_of(dtype, size) for size in sizes}
         rates[dtype] = max(2 * size**3 / measures[size]() for size in sizes for _ in range(tries))
     return rates
-
-
-def make_stage(options: argparse.Namespace, devices: Any) -> tuple[Any, dict[str, Any]]:
-    """A stage of this project as configs/x4.py has it, with random weights, and its states on the host."""
-    import jax
-    import jax.numpy as jnp
-
-    from esrgan_jax import parallel
-    from esrgan_jax.models import RRDBNet, VGGFeatureExtractor, VGGStyleDiscriminator
-    from esrgan_jax.training.optimizers import adam, multistep_schedule
-    from esrgan_jax.training.stages import GanStage, PixelStage, initial_generator, random_key
-    from esrgan_jax.training.steps import Perceptual
-
-    dtype = None if options.dtype == "float32" else jnp.dtype(options.dtype)
-    generator = RRDBNet(
-        num_feat=options.num_feat,
-        num_block=options.num_block,
-        num_grow_ch=options.num_feat // 2,
-        remat=options.remat,
-        dtype=dtype,
-    )
-    optimizer = adam(multistep_schedule(1e-4, (50_000, 100_000, 200_000, 300_000)))
-    common = {"ema_decay": 0.999, "devices": devices}
-    params = initial_generator(generator, 0)
-    if options.stage == "pixel":
-        pixel = PixelStage(generator, optimizer, pixel_weight=1.0, **common)
-        return pixel, pixel.initial_states(0, params)
-    discriminator = VGGStyleDiscriminator(axis_name=parallel.AXIS, dtype=dtype)
-    vgg = VGGFeatureExtractor("vgg19", ("conv5_4",), dtype=dtype)
-    weights = jax.jit(vgg.init)(random_key(2), jnp.zeros((1, 32, 32, 3)))
-    gan = GanStage(
-        generator,
-        discriminator,
-        optimizer,
-        optimizer,
-        pixel_weight=1e-2,
-        perceptual=Perceptual(vgg, weights, {"conv5_4": 1.0}),
-        gan_weight=5e-3,
-        **common,
-    )
-    return gan, gan.initial_states(1, params)
-
-
-def make_batch(batch: int, patch: int) -> dict[str, Any]:
-    """Noise, uint8, as the data pipeline hands it over."""
-    import numpy as np
-
-    rng = np.random.default_rng(0)
-    shapes = {"lr": patch // 4, "hr": patch}
-    return {
-        name: rng.integers(0, 256, (batch, size, size, 3), dtype=np.uint8) for name, size in shapes.items()
-    }
-
-
-def operations(stage: str, batch: int, patch: int, feat: int, blocks: int) -> float:
-    """Floating-point operations an iteration needs at least: two for each multiply-add."""
-    side, grow = patch // 4, feat // 2
-    dense = sum(9 * (feat + k * grow) * (feat if k == 4 else grow) for k in range(5))
-    trunk = 9 * 3 * feat + 3 * blocks * dense + 9 * feat * feat
-    enlarging = 9 * feat * feat
-    g = side**2 * (trunk + 4 * enlarging + 16 * (2 * enlarging + 9 * feat * 3))
-    if stage == "pixel":
-        return 2.0 * batch * 3 * g
-    d, channels, size = 0, 3, patch
-    for i in range(5):
-        width = 64 * min(2**i, 8)
-        d += size**2 * 9 * channels * width + (size // 2) ** 2 * 16 * width**2
-        channels, size = width, size // 2
-    d += 8192 * 100
-    vgg, channels, size = 0, 3, patch
-    for width, convs in ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4)):
-        for _ in range(convs):
-            vgg += size**2 * 9 * channels * width
-            channels = width
-        size //= 2
-    # VGG and D for G: hr and sr forward, one gradient of sr. D for itself: both forward and both gradients of both.
-    return 2.0 * batch * (3 * g + 3 * vgg + 3 * d + 6 * d)
 
 
 if __name__ == "__main__":
