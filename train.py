@@ -17,7 +17,7 @@ import sys
 import traceback
 
 from esrgan_jax.errors import UserError
-from esrgan_jax.leaving import leave
+from esrgan_jax.system.exit import leave
 from esrgan_jax.training.command_line import parse
 
 
@@ -32,14 +32,13 @@ def main() -> int:
         # Ctrl-C while modules load ends the process at once: inside of them it prints tracebacks, or gets lost.
         if interrupt is signal.default_int_handler:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
-        from esrgan_jax import parallel, processes
+        from esrgan_jax.system import devices, processes
         from esrgan_jax.training.loop import train_and_evaluate
         from esrgan_jax.training.stopping import Stopped
 
         count = config.distributed.num_processes or 1
         shares = [config[stage].batch_size // count for stage in config.stages if stage in config]
-        parallel.start_cpu_devices(config.num_devices or parallel.cores_dividing(shares))
-        parallel.use_compilation_cache()
+        devices.prepare(shares, config.num_devices)
         processes.join(config.distributed)
         with contextlib.suppress(Stopped):
             train_and_evaluate(config, workdir)

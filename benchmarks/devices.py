@@ -31,12 +31,12 @@ def main() -> None:
     find_project()
     import jax
 
-    from esrgan_jax import parallel
+    from esrgan_jax.system.devices import choose_devices, start_cpu_devices
 
-    parallel.start_cpu_devices(max(options.counts))
+    start_cpu_devices(max(options.counts))
     report: dict[str, Any] = {"benchmark": "devices", **machine.describe(), **vars(options)}
     report["device"] = jax.local_devices()[0].device_kind
-    subjects = {count: _Subject(options, parallel.choose_devices(count)) for count in options.counts}
+    subjects = {count: _Subject(options, choose_devices(count)) for count in options.counts}
     report["arrays_in_states"] = len(jax.tree.leaves(subjects[options.counts[0]].states))
     rounds: dict[int, list[dict[str, float]]] = {count: [] for count in subjects}
     for number in range(options.rounds + 1):
@@ -73,8 +73,8 @@ class _Subject:
         import jax
         import numpy as np
 
-        from esrgan_jax import parallel
         from esrgan_jax.models import RRDBNet
+        from esrgan_jax.system import parallel
 
         small = argparse.Namespace(stage="pixel", num_feat=4, num_block=1, dtype="float32", remat=False)
         self._stage, states = make_stage(small, devices)

@@ -18,8 +18,8 @@ def make_stage(options: argparse.Namespace, devices: Any) -> tuple[Any, dict[str
     import jax
     import jax.numpy as jnp
 
-    from esrgan_jax import parallel
     from esrgan_jax.models import RRDBNet, VGGFeatureExtractor, VGGStyleDiscriminator
+    from esrgan_jax.system import parallel
     from esrgan_jax.training.optimizers import adam, multistep_schedule
     from esrgan_jax.training.stages import GanStage, PixelStage, initial_generator, random_key
     from esrgan_jax.training.steps import Perceptual

@@ -78,7 +78,7 @@ def _parse() -> argparse.Namespace:
 def _environment(cache: str) -> dict[str, str]:
     return os.environ | {
         "JAX_COMPILATION_CACHE_DIR": cache,
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",  # as parallel.use_compilation_cache has it
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",  # as use_compilation_cache has it
         "STARTED": str(time.time()),
     }
 
@@ -95,14 +95,20 @@ def _start(options: argparse.Namespace) -> dict[str, float]:
     find_project()
     import jax
 
-    from esrgan_jax import parallel
+    from esrgan_jax.system import parallel
+    from esrgan_jax.system.devices import (
+        choose_devices,
+        count_compiles,
+        device_count_for,
+        start_cpu_devices,
+    )
 
-    parallel.start_cpu_devices(options.devices or parallel.cores_dividing([options.batch]))
-    devices = parallel.choose_devices(options.devices)
+    start_cpu_devices(options.devices or device_count_for([options.batch]))
+    devices = choose_devices(options.devices)
     if devices[0].platform != "cpu" and options.devices is None:
         devices = devices[:1]
     imported = time.time()
-    with parallel.count_compiles() as compiled:
+    with count_compiles() as compiled:
         stage, states = make_stage(options, devices)
         states = parallel.replicate(states, devices)
         batch = parallel.shard(make_batch(options.batch, options.patch), devices)

@@ -152,11 +152,16 @@ class Ours:
     def __init__(self, options: argparse.Namespace):
         import jax
 
-        from esrgan_jax import parallel
+        from esrgan_jax.system import parallel
+        from esrgan_jax.system.devices import (
+            choose_devices,
+            device_count_for,
+            start_cpu_devices,
+        )
 
         self._options = options
-        parallel.start_cpu_devices(options.devices or parallel.cores_dividing([options.batch]))
-        self._devices = parallel.choose_devices(options.devices)
+        start_cpu_devices(options.devices or device_count_for([options.batch]))
+        self._devices = choose_devices(options.devices)
         if self._devices[0].platform != "cpu" and options.devices is None:
             self._devices = self._devices[:1]
         self._before = machine.resident_mb()
@@ -176,11 +181,14 @@ class Ours:
 
     def start(self) -> dict[str, Any]:
         """Compiles and warms up."""
-        from esrgan_jax import parallel
+        from esrgan_jax.system.devices import (
+            count_compiles,
+        )
+        from esrgan_jax.system.memory import give_back_memory
 
-        with parallel.count_compiles() as compiled:
+        with count_compiles() as compiled:
             first = self._run(1)
-        parallel.give_back_memory()  # as training does
+        give_back_memory()  # as training does
         self._run(WARM_UP)
         machine.restart_peak()
         return {

@@ -37,9 +37,9 @@ def main() -> None:
     if {"torch", "tiles"} & set(args.parts):
         import jax
 
-        from esrgan_jax import parallel
+        from esrgan_jax.system.devices import start_cpu_devices
 
-        parallel.start_cpu_devices(os.cpu_count() or 1)
+        start_cpu_devices(os.cpu_count() or 1)
         report["device"] = f"{jax.local_device_count()} x {jax.local_devices()[0].device_kind}"
         if "torch" in args.parts:
             report["torch"] = {f"{w}x{h}": _beside_torch(args, w, h) for w, h in args.sizes}
@@ -156,8 +156,8 @@ def _beside_untiled(args: argparse.Namespace) -> dict:
     import jax
     import numpy as np
 
-    from esrgan_jax import parallel
     from esrgan_jax.inference import Upscaler
+    from esrgan_jax.system import parallel
 
     module, params = _network(args)
     height, width = args.picture

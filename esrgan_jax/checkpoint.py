@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import json
 import logging
@@ -25,7 +26,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from esrgan_jax.errors import CheckpointError, ConfigError
-from esrgan_jax.files import atomic_write
+from esrgan_jax.system.files import atomic_write
 
 RECORD_FILE = "record.json"
 BEST = "best"  # a link to the best checkpoint of a stage
@@ -33,21 +34,6 @@ UNFINISHED = ".unfinished-"  # how names of checkpoints begin while they are wri
 DAMAGED = ".damaged"  # how they end once they were found to be
 SPARE = 2**20  # bytes that a checkpoint may take besides its arrays
 PACKAGES = ("esrgan-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
-
-# Orbax tells absl of every file it touches, and shows tracebacks of errors that it also raises.
-logging.getLogger("absl").setLevel(logging.CRITICAL)
-
-
-def _show(error: "sys.UnraisableHookArgs") -> None:
-    """Shows what cannot be raised, but for what tensorstore's threads say of arrays that come too late.
-
-    A save that fails, on a full disk, closes orbax's event loop while other arrays are still being written.
-    """
-    if error.exc_type is not RuntimeError or str(error.exc_value) != "Event loop is closed":
-        _show_others(error)
-
-
-_show_others, sys.unraisablehook = sys.unraisablehook, _show
 
 # Process 0 reads and writes alone; orbax would make all of them meet.
 _ALONE = ocp.options.MultiprocessingOptions(
@@ -174,8 +160,26 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def _open_orbax() -> ocp.Checkpointer:
+    _hide_late_tensorstore_errors()
+    # Orbax tells absl of every file it touches, and shows tracebacks of errors that it also raises.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=_ALONE)
     return ocp.Checkpointer(handler, multiprocessing_options=_ALONE)
+
+
+@functools.cache  # once per process
+def _hide_late_tensorstore_errors() -> None:
+    """Hides what tensorstore's threads say of arrays that come too late, for as long as this process lives.
+
+    A save that fails, on a full disk, closes orbax's event loop while other arrays are still being written.
+    """
+    show_others = sys.unraisablehook
+
+    def show(error: "sys.UnraisableHookArgs") -> None:
+        if error.exc_type is not RuntimeError or str(error.exc_value) != "Event loop is closed":
+            show_others(error)
+
+    sys.unraisablehook = show
 
 
 def read_arrays(folder: Path, shapes: Any) -> Any:

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 
 from esrgan_jax.evaluation import SCORES, Result
-from esrgan_jax.files import atomic_write
 from esrgan_jax.imaging.color import rgb_to_y
 from esrgan_jax.report import TITLES, Report, Row, cell
+from esrgan_jax.system.files import atomic_write
 
 DETAIL = 192
 """Side of the part of a picture that is shown, in pixels of HR."""

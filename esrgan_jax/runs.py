@@ -12,7 +12,7 @@ import jax
 
 from esrgan_jax import checkpoint
 from esrgan_jax.errors import CheckpointError, ConfigError
-from esrgan_jax.files import atomic_write
+from esrgan_jax.system.files import atomic_write
 
 STAGES = ("psnr", "gan")
 CONFIG_FILE = "config.json"

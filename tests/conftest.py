@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import jax
 import pytest
 
-from esrgan_jax import parallel
+from esrgan_jax.system.devices import start_cpu_devices
 
 jax.config.update("jax_platforms", "cpu")
-parallel.start_cpu_devices(8)
+start_cpu_devices(8)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -6,10 +6,11 @@ import pytest
 from disks import fill, small_disk
 from saved import assert_equal, make_states
 
-from esrgan_jax import parallel, runs
+from esrgan_jax import runs
 from esrgan_jax.checkpoint import Best, Progress
 from esrgan_jax.checkpointer import Checkpointer
 from esrgan_jax.errors import CheckpointError, ConfigError
+from esrgan_jax.system import parallel
 
 
 @pytest.fixture

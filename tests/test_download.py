@@ -7,8 +7,8 @@ import hashlib
 import pytest
 from web import serve
 
-from esrgan_jax import download as module
-from esrgan_jax.download import ChecksumError, DownloadError, download
+from esrgan_jax.system import download as module
+from esrgan_jax.system.download import ChecksumError, DownloadError, download
 
 CONTENT = bytes(range(256)) * 4000  # 1 MB
 CHECKSUM = hashlib.sha256(CONTENT).hexdigest()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from esrgan_jax.files import atomic_write, cache_dir
+from esrgan_jax.system.files import atomic_write, cache_dir
 
 
 def test_file_appears_whole(tmp_path):

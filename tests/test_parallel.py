@@ -10,10 +10,17 @@ import numpy as np
 import pytest
 from variables import random_variables
 
-from esrgan_jax import parallel
 from esrgan_jax.errors import ConfigError
 from esrgan_jax.models import RRDBNet, VGGStyleDiscriminator
 from esrgan_jax.models.layers import BatchNorm, Conv, Linear, leaky_relu
+from esrgan_jax.system import parallel
+from esrgan_jax.system.devices import (
+    available_cores,
+    choose_devices,
+    count_compiles,
+    device_count_for,
+    start_cpu_devices,
+)
 from esrgan_jax.training.optimizers import adam
 from esrgan_jax.training.stages import GanStage, PixelStage
 
@@ -27,8 +34,8 @@ def test_virtual_devices_get_threads_to_wait_in(monkeypatch):
     monkeypatch.delenv("NPROC")
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
     for _ in range(2):
-        parallel.start_cpu_devices(3)
-        assert os.environ["NPROC"] == str(os.cpu_count() + 2)
+        start_cpu_devices(3)
+        assert os.environ["NPROC"] == str(available_cores() + 2)
         kept, ours = os.environ["XLA_FLAGS"].split()
         assert kept == "--xla_cpu_enable_fast_math=false"
         assert ours == "--xla_cpu_enable_concurrency_optimized_scheduler=false"
@@ -38,7 +45,7 @@ def test_virtual_devices_leave_the_users_choices(monkeypatch):
     chosen = "--xla_cpu_enable_concurrency_optimized_scheduler=true --xla_force_host_platform_device_count=8"
     monkeypatch.setenv("NPROC", "30")
     monkeypatch.setenv("XLA_FLAGS", chosen)
-    parallel.start_cpu_devices(3)
+    start_cpu_devices(3)
     assert (os.environ["NPROC"], os.environ["XLA_FLAGS"]) == ("30", chosen)
 
 
@@ -92,33 +99,33 @@ def test_means_are_over_everything():
 
 def test_choose_devices():
     devices = jax.local_devices()
-    assert parallel.choose_devices() == devices
-    assert parallel.choose_devices(3) == devices[:3]
+    assert choose_devices() == devices
+    assert choose_devices(3) == devices[:3]
     for count in (0, -1, 9):
         with pytest.raises(ConfigError, match=rf"num_devices \(={count}\) must be 1 to 8"):
-            parallel.choose_devices(count)
+            choose_devices(count)
 
 
 def test_cores_that_divide_every_batch(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
-    assert parallel.cores_dividing([16, 4]) == 4
-    assert parallel.cores_dividing([12]) == 6
-    assert parallel.cores_dividing([9, 6]) == 3
-    assert parallel.cores_dividing([7, 4]) == 1
-    assert parallel.cores_dividing([]) == 1
+    assert device_count_for([16, 4]) == 4
+    assert device_count_for([12]) == 6
+    assert device_count_for([9, 6]) == 3
+    assert device_count_for([7, 4]) == 1
+    assert device_count_for([]) == 1
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3})
-    assert parallel.cores_dividing([16]) == 1
+    assert device_count_for([16]) == 1
 
 
 def test_chosen_number_of_devices_stays(monkeypatch):
     before = jax.config.jax_num_cpu_devices
-    parallel.start_cpu_devices(3)  # the conftest has chosen 8
+    start_cpu_devices(3)  # the conftest has chosen 8
     assert jax.config.jax_num_cpu_devices == before == 8
     assert len(jax.local_devices()) == 8
 
 
 def test_count_compiles():
-    with parallel.count_compiles() as seen:
+    with count_compiles() as seen:
         jax.jit(lambda x: x * 3 + 1)(np.ones(5))
         assert seen["count"] == 1
         assert 0 < seen["seconds"] < 60
@@ -179,7 +186,7 @@ def test_five_iterations_on_eight_devices(name, functions, size):
     devices = jax.local_devices()
     stage, states = make_stage(name, devices)
     batches = [parallel.shard(make_batch(number, size), devices) for number in range(5)]
-    with parallel.count_compiles() as seen:
+    with count_compiles() as seen:
         for iteration, batch in enumerate(batches, 1):
             states, _ = stage.iterate(states, batch, iteration)
     assert seen["count"] == functions

@@ -11,8 +11,8 @@ import time
 import pytest
 from commands import Command, read_lines, write_pictures
 
-from esrgan_jax import processes
 from esrgan_jax.errors import ConfigError
+from esrgan_jax.system import processes
 
 STAGE = ("--config.stages=psnr", "--config.psnr.batch_size=4")
 

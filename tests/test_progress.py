@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from esrgan_jax import progress
-from esrgan_jax.progress import Console, Meter, duration, peak_memory
+from esrgan_jax.system import progress
+from esrgan_jax.system.memory import peak_memory
+from esrgan_jax.system.progress import Console, Meter, duration
 
 
 class Terminal(io.StringIO):

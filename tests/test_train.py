@@ -414,5 +414,5 @@ def test_steps_need_jax_flax_optax_and_numpy_alone():
         "    return frame.f_code.co_filename\n"
         "sys.meta_path.insert(0, Forbid())\n"
         "import esrgan_jax.models, esrgan_jax.training.losses, esrgan_jax.training.optimizers\n"
-        "import esrgan_jax.training.steps, esrgan_jax.training.stages, esrgan_jax.parallel\n"
+        "import esrgan_jax.training.steps, esrgan_jax.training.stages, esrgan_jax.system.parallel\n"
     )

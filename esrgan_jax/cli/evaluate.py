@@ -147,12 +147,9 @@ def _model(args: argparse.Namespace) -> tuple[Callable[[Any], Any], str, int]:
         scale = args.scale or 4
         return (lambda lr: imresize(lr, scale)), "bicubic", scale
 
-    import os
+    from esrgan_jax.system import devices
 
-    from esrgan_jax import parallel
-
-    parallel.start_cpu_devices(os.cpu_count() or 1)
-    parallel.use_compilation_cache()
+    devices.prepare()
     from esrgan_jax.inference import Upscaler
     from esrgan_jax.weights.load import load_model
 

@@ -43,8 +43,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace) -> dict[str, Any]:
-    from esrgan_jax.download import sha256
     from esrgan_jax.errors import WeightFileError
+    from esrgan_jax.system.download import sha256
     from esrgan_jax.weights import load, save
 
     load.check_arch(args.arch)

@@ -174,7 +174,7 @@ def _div2k_splits(args: argparse.Namespace, grid: Any, downloads: Path) -> tuple
 
 
 def _print_report(report: dict[str, Any], records: Any, data_dir: Path | None, seconds: float) -> None:
-    from esrgan_jax.progress import duration
+    from esrgan_jax.system.progress import duration
 
     print(f"{report['name']}: {records.folder}, {duration(seconds)}")
     for split, numbers in report["splits"].items():

@@ -189,10 +189,9 @@ def _load(args: argparse.Namespace) -> Any:
     if interrupt is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        from esrgan_jax import parallel
+        from esrgan_jax.system import devices
 
-        parallel.start_cpu_devices(os.cpu_count() or 1)
-        parallel.use_compilation_cache()
+        devices.prepare()
         from esrgan_jax.inference import Chain, Upscaler
         from esrgan_jax.inference.pictures import PictureUpscaler
     finally:

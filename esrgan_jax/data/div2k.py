@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from esrgan_jax.data.originals import Original, ZipMember
-from esrgan_jax.download import ChecksumError, DownloadError, download, sha256
 from esrgan_jax.errors import ConfigError, DataError
+from esrgan_jax.system.download import ChecksumError, DownloadError, download, sha256
 
 SCALES = (2, 3, 4, 8)  # of the published bicubic LR images
 SPLITS = {"train": "train", "valid": "validation"}  # DIV2K's name: TFDS's name

@@ -19,8 +19,8 @@ from esrgan_jax.data.pairs import (
 )
 from esrgan_jax.data.partners import Partners
 from esrgan_jax.errors import ConfigError, DataError
-from esrgan_jax.files import cache_dir
 from esrgan_jax.imaging.io import image_size, read_rgb, write_png
+from esrgan_jax.system.files import cache_dir
 
 _ALGORITHM = 2
 """Counts the changes of `shrink` that change a value: what is cached from before them is not used."""

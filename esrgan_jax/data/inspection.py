@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
-from esrgan_jax.data.cores import available_cores
 from esrgan_jax.data.folder import check_sizes
 from esrgan_jax.data.pairs import Source, in_pixels
 from esrgan_jax.data.partners import Partners
 from esrgan_jax.errors import DataError
-from esrgan_jax.imaging.io import FORMATS, explained, read_rgb
+from esrgan_jax.imaging.io import explained, open_with_pillow, read_rgb
+from esrgan_jax.system.devices import available_cores
 
 STOPS = ("not an image", "corrupt", "too small", "no LR image", "wrong scale")
 """Kinds of images that stop training, or are left out where `data.on_bad_image` is "skip"."""
@@ -155,7 +155,7 @@ def _inspect_file(file: Path) -> tuple[list[Finding], tuple[int, int] | None, by
     """Findings, (height, width), and a digest of the pixels; None where they cannot be read."""
     name = str(file)
     try:
-        with explained(file), Image.open(file, formats=FORMATS) as header:
+        with explained(file), open_with_pillow(file) as header:
             stored = _stored_as(header)
         image = read_rgb(file)
     except DataError as error:

@@ -21,7 +21,7 @@ from esrgan_jax.data.examples import Examples
 from esrgan_jax.data.records import RecordSet, SplitSize
 from esrgan_jax.data.shards import Shard, ShardReport, Split, Workshop, plan_shards
 from esrgan_jax.errors import DataError
-from esrgan_jax.files import atomic_write
+from esrgan_jax.system.files import atomic_write
 
 REPORT = "prepare.json"
 """In the folder of a finished set: what it was made of."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from esrgan_jax.errors import ConfigError
-from esrgan_jax.files import atomic_write
+from esrgan_jax.system.files import atomic_write
 
 STOCK = "div2k"
 VERSION = "1.0.0"  # of sets that are not TFDS's own

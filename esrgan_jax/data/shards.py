@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from esrgan_jax.data.cores import available_cores
 from esrgan_jax.data.examples import Examples, make_examples
 from esrgan_jax.data.originals import Original
 from esrgan_jax.data.records import RecordSet, write_shard
 from esrgan_jax.data.subimages import Grid
-from esrgan_jax.files import atomic_write
+from esrgan_jax.system.devices import available_cores
+from esrgan_jax.system.files import atomic_write
 
 # Raised when the same originals would give other examples: shards of before are then made again.
 _FORMAT = 2

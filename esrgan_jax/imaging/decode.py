@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from esrgan_jax.errors import DataError
-from esrgan_jax.imaging.io import FORMATS, explained, refuse_planes
+from esrgan_jax.imaging.io import explained, open_with_pillow, refuse_planes
 from esrgan_jax.imaging.metadata import read_metadata
 from esrgan_jax.imaging.picture import Picture
 
@@ -43,7 +43,7 @@ def read_picture(path: str | os.PathLike) -> Picture:
     path = Path(path)
     with explained(path):
         data = path.read_bytes()
-        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+        with open_with_pillow(io.BytesIO(data)) as opened:
             file: Any = opened  # tags and frames belong to some formats only
             _refuse_several(file, path)
             depth = _depth(file, data, path)

@@ -13,9 +13,9 @@ import numpy as np
 from PIL import Image
 
 from esrgan_jax.errors import DataError
-from esrgan_jax.files import atomic_write
 from esrgan_jax.imaging import png
 from esrgan_jax.imaging.picture import Picture
+from esrgan_jax.system.files import atomic_write
 
 if TYPE_CHECKING:
     from jaxtyping import UInt

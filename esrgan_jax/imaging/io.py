@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from esrgan_jax.errors import DataError
-from esrgan_jax.files import atomic_write
+from esrgan_jax.system.files import atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,9 +26,6 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 """What is read, by Pillow's names."""
 
 _BITS, _PLANAR, _SEPARATE = 258, 284, 2  # tags of TIFF
-
-# Pillow refuses above 179 megapixels; a 12-megapixel photo upscaled by 4 has 192. This is OpenCV's limit.
-Image.MAX_IMAGE_PIXELS = 2**30
 
 
 def read_rgb(path: str | os.PathLike) -> UInt8[np.ndarray, "h w 3"]:
@@ -50,7 +47,7 @@ def read_rgb(path: str | os.PathLike) -> UInt8[np.ndarray, "h w 3"]:
     # truncated files, and reports errors to stderr only. The two decode equally fast and to equal values.
     with explained(path):
         data = path.read_bytes()
-        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+        with open_with_pillow(io.BytesIO(data)) as picture:
             if picture.mode in ("F", "I"):
                 raise DataError(f"{path} has 32 bits a value: save it with 8 or 16.")
             refuse_planes(picture, path)
@@ -62,6 +59,13 @@ def read_rgb(path: str | os.PathLike) -> UInt8[np.ndarray, "h w 3"]:
         return _decode_16_bit(data) if is_16_bit else image
 
 
+def open_with_pillow(file: str | os.PathLike | io.BytesIO) -> Any:
+    """Opens a picture of one of FORMATS, of up to 2**30 pixels (OpenCV's limit); decodes nothing yet."""
+    # Pillow refuses above 179 megapixels; a 12-megapixel photo upscaled by 4 has 192.
+    Image.MAX_IMAGE_PIXELS = 2**30
+    return Image.open(file, formats=FORMATS)
+
+
 def image_size(path: str | os.PathLike) -> tuple[int, int]:
     """Reads (height, width) in pixels from the header alone, as `read_rgb` would return them.
 
@@ -69,7 +73,7 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
       DataError: the file is missing or its header is not that of a picture; damage further on goes unseen.
     """
     path = Path(path)
-    with explained(path), Image.open(path, formats=FORMATS) as picture:
+    with explained(path), open_with_pillow(path) as picture:
         return picture.height, picture.width
 
 

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from esrgan_jax.inference.conveyor import Done, Event, Failed, Tiles
 from esrgan_jax.inference.jobs import Job
-from esrgan_jax.progress import duration
+from esrgan_jax.system.progress import duration
 
 _SILENCE = 30  # seconds after which a line says how far a long picture is, where there is no bar
 

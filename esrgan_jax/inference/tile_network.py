@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from esrgan_jax import parallel
 from esrgan_jax.errors import InferenceError
 from esrgan_jax.models import RRDBNet
+from esrgan_jax.system import parallel
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Bool, Float, Float32

@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 
 from esrgan_jax.errors import ConfigError, InferenceError
-from esrgan_jax.inference.memory import free_bytes, tile_bytes
+from esrgan_jax.inference.tile_network import BAND, RIM
 from esrgan_jax.inference.tiling import BLEND, Span, count_spans, cut
 from esrgan_jax.models import RRDBNet
+from esrgan_jax.system.memory import free_bytes
 
 Overlap = int | Literal["exact"]
 
@@ -162,3 +163,21 @@ class TileSizes:
 
     def _grid(self, height: int, width: int, tile: int, overlap: int) -> Grid:
         return Grid(height, width, tile, overlap, 0 if self._exact else BLEND)
+
+
+def tile_bytes(module: RRDBNet, tile: int, value_bytes: int) -> int:
+    """About how much one device needs for one tile (not counting the parameters).
+
+    Args:
+      tile: its side in pixels of the trunk.
+      value_bytes: of what is computed in: 4 for float32, 2 for bfloat16.
+    """
+    zoom = module.scale * module.unshuffle
+    dense = module.num_feat + 4 * module.num_grow_ch
+    # Features in float32 (three live at once) and a dense block's inputs, twice while one is extended.
+    trunk = tile * tile * (3 * 4 * module.num_feat + 2 * value_bytes * dense)
+    rows = min(tile, BAND + 2 * RIM)
+    band = rows * tile * zoom * zoom * 3 * value_bytes * module.num_feat
+    # The result twice: joined from bands, and one tile waiting to be fetched.
+    result = 2 * 4 * (tile * zoom) ** 2 * module.num_out_ch
+    return trunk + band + result

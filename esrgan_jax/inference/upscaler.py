@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from esrgan_jax import parallel
 from esrgan_jax.errors import ConfigError
 from esrgan_jax.inference.channels import check_image, from_network, groups, to_dtype, to_network
 from esrgan_jax.inference.orientation import ORIENTATIONS, Orientation
@@ -18,6 +17,7 @@ from esrgan_jax.inference.tile_network import Inside, TileNetwork
 from esrgan_jax.inference.tile_sizes import Overlap, TileSizes
 from esrgan_jax.inference.tiling import Span, stitch
 from esrgan_jax.models import RRDBNet
+from esrgan_jax.system import parallel
 
 if TYPE_CHECKING:
     from jaxtyping import Num

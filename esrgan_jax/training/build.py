@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import jax
 from ml_collections import ConfigDict
 
-from esrgan_jax import parallel
 from esrgan_jax.data.pipeline import LocatedPatch, locate_patches, make_train_iterator, state_at
 from esrgan_jax.models import VGGStyleDiscriminator
+from esrgan_jax.system import parallel
 from esrgan_jax.training import configuration
 from esrgan_jax.training.losses import GANLoss
 from esrgan_jax.training.optimizers import Schedule, adam, cosine_restart_schedule, multistep_schedule

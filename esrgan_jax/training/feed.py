@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from esrgan_jax import parallel
+from esrgan_jax.system import parallel
 from esrgan_jax.training.steps import Batch
 
 if TYPE_CHECKING:

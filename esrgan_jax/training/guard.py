@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from esrgan_jax.errors import DataError, DivergedError
-from esrgan_jax.files import atomic_write
+from esrgan_jax.system.files import atomic_write
 from esrgan_jax.training.build import locate_batch
 from esrgan_jax.training.run import Run
 from esrgan_jax.training.stages import States

@@ -13,12 +13,15 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from esrgan_jax import parallel, processes, runs
+from esrgan_jax import runs
 from esrgan_jax.checkpoint import Best, Progress
 from esrgan_jax.checkpointer import Checkpointer
 from esrgan_jax.data.sources import describe_skipped
 from esrgan_jax.errors import CheckpointError, WeightFileError
-from esrgan_jax.progress import Console, Meter, duration, peak_memory
+from esrgan_jax.system import processes
+from esrgan_jax.system.devices import choose_devices, count_compiles
+from esrgan_jax.system.memory import give_back_memory, peak_memory
+from esrgan_jax.system.progress import Console, Meter, duration
 from esrgan_jax.training import configuration
 from esrgan_jax.training.build import build_data, build_stage
 from esrgan_jax.training.export import export
@@ -48,7 +51,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> Scores:
         not be saved; one sentence.
       Stopped: SIGTERM or SIGINT came, and everything is saved.
     """
-    devices = parallel.choose_devices(config.num_devices)
+    devices = choose_devices(config.num_devices)
     configuration.check(config.to_dict(), len(devices) * jax.process_count())
     folder, first = Path(workdir), processes.is_first()
     notes = claim_folder(config, folder) if first else []
@@ -190,9 +193,9 @@ def _first_iteration(console: Console, stage: Stage, states: States, batch: Any,
     """Runs one iteration and says how long compiling and running took."""
     start = time.perf_counter()
     console.announce("compile", f"{stage.name} stage")
-    with parallel.count_compiles() as compiled:
+    with count_compiles() as compiled:
         result = jax.block_until_ready(stage.iterate(states, batch, iteration))
-    parallel.give_back_memory()
+    give_back_memory()
     seconds = time.perf_counter() - start
     console.say(
         f"compile   {stage.name} stage: {compiled['seconds']:.1f} s; first step: "

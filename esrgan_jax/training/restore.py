@@ -7,9 +7,9 @@ from dataclasses import replace
 import jax
 import numpy as np
 
-from esrgan_jax import parallel, processes
 from esrgan_jax.checkpoint import Progress
 from esrgan_jax.checkpointer import Checkpointer
+from esrgan_jax.system import parallel, processes
 from esrgan_jax.training.build import initial_states, shapes_of_states
 from esrgan_jax.training.run import Run
 from esrgan_jax.training.stages import Stage, States

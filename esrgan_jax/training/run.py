@@ -10,14 +10,15 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from esrgan_jax import processes, runs
+from esrgan_jax import runs
 from esrgan_jax.data.pairs import Source
 from esrgan_jax.data.sources import check_patch, describe_skipped, open_source
 from esrgan_jax.errors import ConfigError
 from esrgan_jax.evaluation import SCORES, evaluate_bicubic
 from esrgan_jax.inference import Upscaler
 from esrgan_jax.models import RRDBNet
-from esrgan_jax.progress import Console
+from esrgan_jax.system import processes
+from esrgan_jax.system.progress import Console
 from esrgan_jax.training import configuration
 from esrgan_jax.training.presets import departures
 from esrgan_jax.training.steps import Perceptual

@@ -26,8 +26,8 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from esrgan_jax import parallel
 from esrgan_jax.models.layers import move_statistics
+from esrgan_jax.system import parallel
 from esrgan_jax.training.losses import GANLoss, l1_loss, perceptual_loss, style_loss
 from esrgan_jax.training.optimizers import update_ema
 from esrgan_jax.training.state import DiscriminatorState, GeneratorState

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from esrgan_jax.leaving import leave
+from esrgan_jax.system.exit import leave
 
 RESUMABLE = "resumable: the same command goes on from here"
 

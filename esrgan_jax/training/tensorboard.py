@@ -14,7 +14,7 @@ from tensorboardX import summary
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import masked_crc32c
 
-from esrgan_jax.files import append
+from esrgan_jax.system.files import append
 
 
 class Board:

@@ -13,10 +13,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from esrgan_jax.evaluation import Result
-from esrgan_jax.files import append, atomic_write
 from esrgan_jax.imaging.io import write_png
 from esrgan_jax.imaging.resize import imresize
 from esrgan_jax.metrics import psnr
+from esrgan_jax.system.files import append, atomic_write
 from esrgan_jax.training.tensorboard import Board
 
 SHOWN_PIXELS = 480

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from esrgan_jax.errors import WeightFileError
-from esrgan_jax.files import atomic_write
+from esrgan_jax.system.files import atomic_write
 from esrgan_jax.weights import pth, safetensors
 from esrgan_jax.weights.archives import ZipArchive
 from esrgan_jax.weights.damage import DamagedError, ForbiddenGlobalError

@@ -10,9 +10,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from esrgan_jax.download import ChecksumError, DownloadError, download, file_size
 from esrgan_jax.errors import WeightFileError
-from esrgan_jax.files import cache_dir
+from esrgan_jax.system.download import ChecksumError, DownloadError, download, file_size
+from esrgan_jax.system.files import cache_dir
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from web import serve
 
-from esrgan_jax import download
 from esrgan_jax.data.div2k import ZipFile, fetch, zip_files, zip_originals
 from esrgan_jax.errors import ConfigError, DataError
+from esrgan_jax.system import download
 
 HR, LR = div2k_zips.FILES["train", "hr"], div2k_zips.FILES["train", "lr"]
 

@@ -8,7 +8,7 @@ SCRIPT = """
 import sys
 sys.path.insert(0, "tests")
 import jax, numpy as np
-from esrgan_jax import parallel
+from esrgan_jax.system.devices import use_compilation_cache
 from esrgan_jax.inference import Upscaler
 from esrgan_jax.models import RRDBNet
 from variables import random_variables
@@ -16,7 +16,7 @@ from variables import random_variables
 hits = []
 listen = lambda event, **_: hits.append(event) if event.endswith("/cache_hits") else None
 jax.monitoring.register_event_listener(listen)
-parallel.use_compilation_cache()
+use_compilation_cache()
 module = RRDBNet(num_feat=8, num_block=1, num_grow_ch=4)
 Upscaler(module, random_variables(module)["params"])(np.zeros((5, 6, 3), np.uint8))
 print(len(hits))

@@ -5,9 +5,9 @@ import pytest
 
 from esrgan_jax.errors import ConfigError, InferenceError
 from esrgan_jax.inference import tile_sizes
-from esrgan_jax.inference.memory import free_bytes, host_bytes, tile_bytes
-from esrgan_jax.inference.tile_sizes import DEFAULT_OVERLAP, TileSizes
+from esrgan_jax.inference.tile_sizes import DEFAULT_OVERLAP, TileSizes, tile_bytes
 from esrgan_jax.models import RRDBNet
+from esrgan_jax.system.memory import free_bytes, host_bytes
 
 FULL = RRDBNet()
 

@@ -9,11 +9,11 @@ import skimage.data
 from untiled import untiled
 from variables import random_variables
 
-from esrgan_jax import parallel
 from esrgan_jax.errors import ConfigError, InferenceError, WeightFileError
 from esrgan_jax.inference import Upscaler
 from esrgan_jax.inference.tile_network import TileNetwork
 from esrgan_jax.models import RRDBNet
+from esrgan_jax.system.devices import count_compiles
 from esrgan_jax.weights.save import save_generator
 
 SIZES = [(1, 1), (1, 500), (3, 7), (127, 129), (213, 320), (300, 600)]
@@ -40,7 +40,7 @@ def test_every_size_is_the_whole_pictures(tile, compiles):
     module, params = network(num_feat=8, num_grow_ch=4)
     upscaler = Upscaler(module, params, tile=tile, overlap="exact", devices=jax.local_devices()[:2])
     results = []
-    with parallel.count_compiles() as compiled:
+    with count_compiles() as compiled:
         results += [upscaler(picture(*size)) for size in SIZES]
     assert compiled["count"] <= compiles
     assert tile is None or compiled["count"] == 1
@@ -139,7 +139,7 @@ def test_parameters_can_be_exchanged(small):
     image = picture(10, 12)
     upscaler(image)
     other = random_variables(module, seed=1)["params"]
-    with parallel.count_compiles() as compiled:
+    with count_compiles() as compiled:
         upscaler.params = jax.device_put(other, jax.local_devices()[3])
         result = upscaler(image)
     assert compiled["count"] == 0

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from esrgan_jax import parallel
 from esrgan_jax.imaging import imresize, read_rgb
 from esrgan_jax.inference import Upscaler
 from esrgan_jax.inference.tile_sizes import DEFAULT_OVERLAP
+from esrgan_jax.system.devices import start_cpu_devices
 from esrgan_jax.weights.load import load_model
 
 
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--tile", type=int, default=224)
     parser.add_argument("--overlap", type=int, nargs="+", default=[DEFAULT_OVERLAP])
     args = parser.parse_args()
-    parallel.start_cpu_devices(os.cpu_count() or 1)
+    start_cpu_devices(os.cpu_count() or 1)
     module, variables = load_model(args.model)
     params, worst = variables["params"], dict.fromkeys(args.overlap, 0.0)
     whole, tiled = {}, {}

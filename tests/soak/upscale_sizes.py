@@ -15,9 +15,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from esrgan_jax import parallel
 from esrgan_jax.inference import Upscaler
 from esrgan_jax.models import RRDBNet
+from esrgan_jax.system.devices import count_compiles, start_cpu_devices
 
 SIZES = ((1, 1), (1, 500), (3, 7), (127, 129), (427, 640), (1200, 1920))
 
@@ -26,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tile", type=int)
     args = parser.parse_args()
-    parallel.start_cpu_devices(os.cpu_count() or 1)
+    start_cpu_devices(os.cpu_count() or 1)
     from untiled import untiled
     from variables import random_variables
 
@@ -35,7 +35,7 @@ def main() -> None:
     upscaler = Upscaler(module, params, tile=args.tile, overlap="exact")
     rng = np.random.default_rng(0)
     pictures = [rng.random((*size, 3), np.float32) for size in SIZES]
-    with parallel.count_compiles() as compiled:
+    with count_compiles() as compiled:
         results = [upscaler(picture) for picture in pictures]
     report: dict = {"tile": args.tile, "compiles": int(compiled["count"])}
     for picture, result in zip(pictures, results, strict=True):

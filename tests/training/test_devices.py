@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from variables import random_variables
 
-from esrgan_jax import parallel
 from esrgan_jax.models import RRDBNet, VGGStyleDiscriminator
+from esrgan_jax.system import parallel
+from esrgan_jax.system.devices import start_cpu_devices
 from esrgan_jax.training.optimizers import adam
 from esrgan_jax.training.stages import GanStage, PixelStage
 
@@ -152,7 +153,7 @@ def test_accumulation_changes_nothing():
 if __name__ == "__main__":  # one of the two processes
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_platforms", "cpu")
-    parallel.start_cpu_devices(4)
+    start_cpu_devices(4)
     jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
     assert jax.device_count() == 8
     own = slice(int(sys.argv[2]), None, 2)  # as the data pipeline shares out: every second sample

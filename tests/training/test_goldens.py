@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from reference import goldens, weights
 
-from esrgan_jax import parallel
 from esrgan_jax.models import RRDBNet, VGGFeatureExtractor, VGGStyleDiscriminator
+from esrgan_jax.system import parallel
 from esrgan_jax.training.losses import GANLoss
 from esrgan_jax.training.optimizers import adam, cosine_restart_schedule, multistep_schedule
 from esrgan_jax.training.stages import GanStage, PixelStage

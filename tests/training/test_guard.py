@@ -16,10 +16,11 @@ from PIL import Image
 from variables import random_variables
 
 from configs import quickstart
-from esrgan_jax import parallel, runs
+from esrgan_jax import runs
 from esrgan_jax.data.sources import open_source
 from esrgan_jax.errors import DivergedError
 from esrgan_jax.models import RRDBNet, VGGStyleDiscriminator
+from esrgan_jax.system import parallel
 from esrgan_jax.training import build
 from esrgan_jax.training.loop import train_and_evaluate
 from esrgan_jax.training.optimizers import adam

@@ -18,8 +18,9 @@ from PIL import Image
 from variables import random_variables
 
 from configs import quickstart
-from esrgan_jax import checkpoint, parallel, runs
+from esrgan_jax import checkpoint, runs
 from esrgan_jax.errors import CheckpointError, ConfigError, DataError, UserError
+from esrgan_jax.system import parallel
 from esrgan_jax.training import build, run, stages, validation, writer
 from esrgan_jax.training.loop import train_and_evaluate
 from esrgan_jax.weights.load import load_generator_weights

@@ -7,9 +7,9 @@ import threading
 import pytest
 from weights import samples
 
-from esrgan_jax import download
 from esrgan_jax.errors import WeightFileError
 from esrgan_jax.models import RRDBNet
+from esrgan_jax.system import download
 from esrgan_jax.weights import containers, zoo
 from esrgan_jax.weights.load import load_model
 

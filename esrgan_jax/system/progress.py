@@ -1,14 +1,12 @@
 """What a run says while it works: phases with their time, one progress bar, and the same lines in a log file."""
 
 import contextlib
-import resource
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import jax
 from tqdm import tqdm
 
 
@@ -149,13 +147,3 @@ def duration(seconds: float) -> str:
     if seconds < 86400:
         return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
     return f"{seconds // 86400} d {seconds % 86400 // 3600:02d} h"
-
-
-def peak_memory() -> str:
-    """The most memory this process has used so far, on the host and, where it is known, on a device."""
-    # ru_maxrss is in KiB on Linux and in bytes on macOS.
-    unit = 1 if sys.platform == "darwin" else 1024
-    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
-    stats = jax.local_devices()[0].memory_stats() or {}
-    device = f", {stats['peak_bytes_in_use'] / 1e9:.2f} GB per device" if "peak_bytes_in_use" in stats else ""
-    return f"{host:.2f} GB{device}"

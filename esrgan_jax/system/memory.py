@@ -1,34 +1,16 @@
-"""How much memory there is for tiles, and how much a tile takes."""
+"""How much memory there is, how much was used, and giving it back."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import jax
 
-from esrgan_jax.inference.tile_network import BAND, RIM
-from esrgan_jax.models import RRDBNet
-
 UNKNOWN = 4 << 30  # bytes: where neither the device nor the system says how much there is
-
-
-def tile_bytes(module: RRDBNet, tile: int, value_bytes: int) -> int:
-    """About how much one device needs for one tile (not counting the parameters).
-
-    Args:
-      tile: its side in pixels of the trunk.
-      value_bytes: of what is computed in: 4 for float32, 2 for bfloat16.
-    """
-    zoom = module.scale * module.unshuffle
-    dense = module.num_feat + 4 * module.num_grow_ch
-    # Features in float32 (three live at once) and a dense block's inputs, twice while one is extended.
-    trunk = tile * tile * (3 * 4 * module.num_feat + 2 * value_bytes * dense)
-    rows = min(tile, BAND + 2 * RIM)
-    band = rows * tile * zoom * zoom * 3 * value_bytes * module.num_feat
-    # The result twice: joined from bands, and one tile waiting to be fetched.
-    result = 2 * 4 * (tile * zoom) ** 2 * module.num_out_ch
-    return trunk + band + result
 
 
 def free_bytes(devices: Sequence[jax.Device]) -> int:
@@ -87,3 +69,25 @@ def _left(root: Path, path: str, limit: str, usage: str, cache: str) -> int | No
         if folder == root:
             break
     return min(left, default=None)
+
+
+def peak_memory() -> str:
+    """The most memory this process has used so far, on the host and, where it is known, on a device."""
+    import resource  # not on Windows, where upscale runs without it
+
+    # ru_maxrss is in KiB on Linux and in bytes on macOS.
+    unit = 1 if sys.platform == "darwin" else 1024
+    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+    stats = jax.local_devices()[0].memory_stats() or {}
+    device = f", {stats['peak_bytes_in_use'] / 1e9:.2f} GB per device" if "peak_bytes_in_use" in stats else ""
+    return f"{host:.2f} GB{device}"
+
+
+def give_back_memory() -> None:
+    """Returns to the system what compiling and the start have freed; without effect but with glibc.
+
+    Virtual devices live in the memory of this process, and the C library keeps freed memory for itself: some 400 MB
+    after the first iteration of full-size networks, which then lie beside everything that later ones need.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)

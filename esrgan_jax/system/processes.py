@@ -13,9 +13,9 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from esrgan_jax import parallel
 from esrgan_jax.errors import ConfigError
-from esrgan_jax.leaving import prepare_last_words
+from esrgan_jax.system import parallel
+from esrgan_jax.system.exit import prepare_last_words
 
 AUTO = "auto"
 DEAD_AFTER = 30

@@ -1,0 +1,114 @@
+"""Which devices and how many cores this process uses; XLA's settings and compilation cache."""
+
+import contextlib
+import math
+import os
+from collections.abc import Iterator, Sequence
+
+import jax
+
+from esrgan_jax.errors import ConfigError
+from esrgan_jax.system.files import cache_dir
+
+
+def prepare(batch_sizes: Sequence[int] = (), count: int | None = None) -> None:
+    """Sets JAX up before its first use: virtual devices where there are only CPUs, and the compilation cache.
+
+    Args:
+      batch_sizes: of this process, which its devices share: one device per core, as far as they divide all of these.
+      count: how many virtual devices instead.
+    """
+    start_cpu_devices(count or device_count_for(batch_sizes))
+    use_compilation_cache()
+
+
+def start_cpu_devices(count: int) -> None:
+    """Splits the CPU into `count` virtual devices; without effect on GPUs and TPUs, or once JAX has started.
+
+    One device a core is faster than one for all, whose work between two convolutions keeps one core waiting. A
+    number that the user chose (in `XLA_FLAGS` or `JAX_NUM_CPU_DEVICES`) stays.
+    """
+    if count > 1:
+        # XLA:CPU runs all devices on one pool of a thread a core. All devices but one may wait in an all-reduce and
+        # hold a thread each; without a thread a core besides, long runs stood still sooner or later (jaxlib
+        # 0.10.2). More threads than that only get into each other's way: a training iteration took 5 to 12% longer
+        # with twice as many. The pool's size is read from NPROC when JAX starts.
+        os.environ.setdefault("NPROC", str(available_cores() + count - 1))
+        # The devices fill the cores; an order of work for parallel execution within a device costs memory (a sixth).
+        _set_xla_flag("xla_cpu_enable_concurrency_optimized_scheduler", "false")
+    chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if chosen or getattr(jax.config, "jax_num_cpu_devices", -1) > 0:
+        return
+    with contextlib.suppress(RuntimeError):  # JAX has started
+        jax.config.update("jax_num_cpu_devices", count)
+
+
+def _set_xla_flag(name: str, value: str) -> None:
+    """Sets a flag of XLA that the user did not set, with versions that are known to have it: others would end."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    if name not in flags and jax.__version_info__ < (0, 13):
+        os.environ["XLA_FLAGS"] = f"{flags} --{name}={value}".strip()
+
+
+def use_compilation_cache() -> None:
+    """Keeps what XLA compiles from now on for later runs, in `cache_dir()/xla`; a folder the user chose stays.
+
+    Where that cannot be written, nothing is kept.
+    """
+    if getattr(jax.config, "jax_compilation_cache_dir", None) is None:
+        folder = cache_dir() / "xla"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            return
+        if not os.access(folder, os.W_OK):
+            return
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+    # The default leaves out what compiles in less than a second: small networks do.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def available_cores() -> int:
+    """At least 1; in a container or under a scheduler fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def device_count_for(batch_sizes: Sequence[int]) -> int:
+    """The largest number of this process's cores that divides every batch."""
+    common = math.gcd(*batch_sizes)  # 0, which everything divides, of none
+    return max(count for count in range(1, available_cores() + 1) if common % count == 0)
+
+
+def choose_devices(count: int | None = None) -> list[jax.Device]:
+    """The first `count` local devices (None: all of them).
+
+    Raises:
+      ConfigError: there are not so many.
+    """
+    devices = jax.local_devices()
+    if count is None:
+        return devices
+    if not 1 <= count <= len(devices):
+        raise ConfigError(
+            f"num_devices (={count}) must be 1 to {len(devices)}, the devices this process has."
+        )
+    return devices[:count]
+
+
+@contextlib.contextmanager
+def count_compiles() -> Iterator[dict[str, float]]:
+    """Yields {"seconds": s, "count": n}, filled with what XLA compiles inside the block."""
+    seen = {"seconds": 0.0, "count": 0.0}
+
+    def listen(event: str, duration_secs: float, **_: str | int) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            seen["seconds"] += duration_secs
+            seen["count"] += 1
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield seen
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
