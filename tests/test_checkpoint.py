@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from saved import assert_equal, make_states, write
 
-from esrgan_jax import checkpoint, runs
-from esrgan_jax.checkpoint import Best, DamagedError, Progress
 from esrgan_jax.errors import ConfigError
+from esrgan_jax.runs import checkpoint
+from esrgan_jax.runs.checkpoint import Best, DamagedError, Progress
+from esrgan_jax.runs.folder import iterations
 
 
 def test_states_and_progress_come_back(tmp_path):
@@ -88,4 +89,4 @@ def test_failed_write_leaves_nothing(tmp_path, monkeypatch):
             write(tmp_path, 4)
     assert list((tmp_path / "checkpoints/psnr").iterdir()) == []
     write(tmp_path, 4)
-    assert runs.iterations(tmp_path, "psnr") == [4]
+    assert iterations(tmp_path, "psnr") == [4]

@@ -6,10 +6,10 @@ import pytest
 from disks import fill, small_disk
 from saved import assert_equal, make_states
 
-from esrgan_jax import runs
-from esrgan_jax.checkpoint import Best, Progress
-from esrgan_jax.checkpointer import Checkpointer
 from esrgan_jax.errors import CheckpointError, ConfigError
+from esrgan_jax.runs.checkpoint import Best, Progress
+from esrgan_jax.runs.checkpointer import Checkpointer
+from esrgan_jax.runs.folder import iterations
 from esrgan_jax.system import parallel
 
 
@@ -134,4 +134,4 @@ def save_on_full_disk(disk):
     ballast.unlink()
     save(checkpointer, 3)
     assert checkpointer.problem is None
-    assert runs.iterations(disk, "psnr") == [3]
+    assert iterations(disk, "psnr") == [3]

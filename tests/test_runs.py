@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 from saved import assert_equal, make_states, write
 
-from esrgan_jax import runs
 from esrgan_jax.errors import CheckpointError, ConfigError
+from esrgan_jax.runs.folder import load_generator, newest_stage, read_config, write_config, write_generator
 
 
 def test_newest_stage(tmp_path):
-    assert runs.newest_stage(tmp_path) is None
-    assert runs.newest_stage(tmp_path / "missing") is None
+    assert newest_stage(tmp_path) is None
+    assert newest_stage(tmp_path / "missing") is None
     (tmp_path / "checkpoints/gan").mkdir(parents=True)
     write(tmp_path, 1)
-    assert runs.newest_stage(tmp_path) == "psnr"
+    assert newest_stage(tmp_path) == "psnr"
     write(tmp_path, 1, "gan")
-    assert runs.newest_stage(tmp_path) == "gan"
-    assert runs.newest_stage(tmp_path, ["psnr"]) == "psnr"
+    assert newest_stage(tmp_path) == "gan"
+    assert newest_stage(tmp_path, ["psnr"]) == "psnr"
 
 
 def test_generator_of_a_run_folder(tmp_path):
@@ -30,10 +30,10 @@ def test_generator_of_a_run_folder(tmp_path):
             write(tmp_path, iteration, stage)
     for folder, seed in ((tmp_path, 10), (tmp_path / "checkpoints/psnr/9", 9)):
         expected = make_states(seed)["g"]
-        found = runs.load_generator(folder)
+        found = load_generator(folder)
         assert_equal(found, (expected.params, expected.ema))
         assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(found))
-    assert runs.read_config(tmp_path / "checkpoints/psnr/9")["scale"] == 4
+    assert read_config(tmp_path / "checkpoints/psnr/9")["scale"] == 4
 
 
 def test_damaged_generator(tmp_path):
@@ -41,30 +41,30 @@ def test_damaged_generator(tmp_path):
         folder = write(tmp_path, iteration)
     shutil.rmtree(folder / "state/d")
     with pytest.raises(CheckpointError, match=rf"{folder}/state/d/\w+ is missing: give another .*psnr/1\)"):
-        runs.load_generator(tmp_path)
+        load_generator(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["missing", "empty"])
 def test_folder_without_a_checkpoint(tmp_path, name):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match=f"{tmp_path / name} holds no checkpoint"):
-        runs.load_generator(tmp_path / name)
+        load_generator(tmp_path / name)
 
 
 def test_config_file(tmp_path):
-    assert runs.read_config(tmp_path) is None
+    assert read_config(tmp_path) is None
     config = {"seed": 1, "psnr": {"betas": (0.9, 0.99), "none": None}}
-    runs.write_config(tmp_path, config)
-    assert runs.read_config(tmp_path) == json.loads(json.dumps(config))
+    write_config(tmp_path, config)
+    assert read_config(tmp_path) == json.loads(json.dumps(config))
     (tmp_path / "config.json").write_text('{"seed"')
     with pytest.raises(ConfigError, match=r"config\.json cannot be read"):
-        runs.read_config(tmp_path)
+        read_config(tmp_path)
 
 
 def test_run_folder_of_a_generator_alone(tmp_path):
     params = make_states(5)["g"].params
-    runs.write_generator(tmp_path / "run", {"scale": 2}, params, params)
-    assert_equal(runs.load_generator(tmp_path / "run")[1], params)
-    assert runs.read_config(tmp_path / "run") == {"scale": 2}
+    write_generator(tmp_path / "run", {"scale": 2}, params, params)
+    assert_equal(load_generator(tmp_path / "run")[1], params)
+    assert read_config(tmp_path / "run") == {"scale": 2}
     with pytest.raises(ConfigError, match="exists: choose a new name"):
-        runs.write_generator(tmp_path / "run", {}, params, params)
+        write_generator(tmp_path / "run", {}, params, params)

@@ -17,8 +17,8 @@ from esrgan_jax.training.run import Run
 from esrgan_jax.training.stages import States
 
 if TYPE_CHECKING:
-    from esrgan_jax.checkpoint import Progress
     from esrgan_jax.data.pipeline import LocatedPatch
+    from esrgan_jax.runs.checkpoint import Progress
 
 NETWORKS = {"g": "generator", "d": "discriminator"}
 

@@ -13,11 +13,11 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from esrgan_jax import runs
-from esrgan_jax.checkpoint import Best, Progress
-from esrgan_jax.checkpointer import Checkpointer
 from esrgan_jax.data.sources import describe_skipped
 from esrgan_jax.errors import CheckpointError, WeightFileError
+from esrgan_jax.runs.checkpoint import Best, Progress
+from esrgan_jax.runs.checkpointer import Checkpointer
+from esrgan_jax.runs.folder import newest_stage
 from esrgan_jax.system import processes
 from esrgan_jax.system.devices import choose_devices, count_compiles
 from esrgan_jax.system.memory import give_back_memory, peak_memory
@@ -68,7 +68,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> Scores:
 def _run_stages(run: Run) -> Scores:
     start = time.perf_counter()
     names = list(run.config.stages)
-    newest = runs.newest_stage(run.folder, names)
+    newest = newest_stage(run.folder, names)
     newest_index = int(processes.from_first(np.int32(names.index(newest) if newest else 0)))
     states: States = {}
     scores: Scores | None = None

@@ -7,8 +7,8 @@ from dataclasses import replace
 import jax
 import numpy as np
 
-from esrgan_jax.checkpoint import Progress
-from esrgan_jax.checkpointer import Checkpointer
+from esrgan_jax.runs.checkpoint import Progress
+from esrgan_jax.runs.checkpointer import Checkpointer
 from esrgan_jax.system import parallel, processes
 from esrgan_jax.training.build import initial_states, shapes_of_states
 from esrgan_jax.training.run import Run

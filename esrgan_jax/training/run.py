@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from esrgan_jax import runs
 from esrgan_jax.data.pairs import Source
 from esrgan_jax.data.sources import check_patch, describe_skipped, open_source
 from esrgan_jax.errors import ConfigError
 from esrgan_jax.evaluation import SCORES, evaluate_bicubic
 from esrgan_jax.inference import Upscaler
 from esrgan_jax.models import RRDBNet
+from esrgan_jax.runs.folder import iterations, newest_stage, read_config, write_config
 from esrgan_jax.system import processes
 from esrgan_jax.system.progress import Console
 from esrgan_jax.training import configuration
@@ -115,21 +115,21 @@ def claim_folder(config: ConfigDict, folder: Path) -> list[str]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        newest = runs.newest_stage(folder)
-        before = runs.read_config(folder) if newest else None
+        newest = newest_stage(folder)
+        before = read_config(folder) if newest else None
         changed, notes = configuration.changed_fields(before or {}, config.to_dict())
         if changed and config.resume != "force":
             raise ConfigError(
                 f"{folder} holds a run of another configuration, {'; '.join(changed)}: give back the old values, "
                 "choose another --workdir, or go on with other numbers by --config.resume=force."
             )
-        runs.write_config(folder, config.to_dict())
+        write_config(folder, config.to_dict())
     except OSError as error:
         raise ConfigError(
             f"{folder} cannot be written ({error.strerror}): choose another --workdir."
         ) from None
     notes = [f"changed since the last start: {field}" for field in changed + notes]
-    saved = runs.iterations(folder, "psnr")
+    saved = iterations(folder, "psnr")
     if newest == "gan" and "psnr" in config.stages and saved and saved[-1] < config.psnr.steps:
         notes.append(
             f"psnr.steps (={config.psnr.steps}) is ignored: the GAN stage began after {saved[-1]} iterations"

@@ -109,11 +109,11 @@ def open_source(path_or_name: PathOrName) -> Source:
 
 
 def _open_run_folder(path: Path) -> Source:
-    from esrgan_jax import runs  # takes a second that files need not
+    from esrgan_jax.runs.folder import load_generator, read_config
 
     try:
-        config = runs.read_config(path) or {}
-        params, ema = runs.load_generator(path)
+        config = read_config(path) or {}
+        params, ema = load_generator(path)
     except (CheckpointError, ConfigError) as error:
         raise WeightFileError(str(error)) from None
     found = [

@@ -165,7 +165,7 @@ def _ordered(module: nn.Module, state_dict: StateDict) -> StateDict:
 
 
 def _write_run_folder(path: Path, networks: dict[str, Network]) -> None:
-    from esrgan_jax import runs  # takes a second that files need not
+    from esrgan_jax.runs.folder import write_generator
 
     network = next(iter(networks.values()))
     if not isinstance(network.module, RRDBNet):
@@ -178,6 +178,6 @@ def _write_run_folder(path: Path, networks: dict[str, Network]) -> None:
     }
     params = trees.get("params") or trees["params_ema"]
     config = fields(network.module)
-    runs.write_generator(
+    write_generator(
         path, {"scale": config.pop("scale"), "network_g": config}, params, trees.get("params_ema") or params
     )

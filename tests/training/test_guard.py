@@ -16,10 +16,10 @@ from PIL import Image
 from variables import random_variables
 
 from configs import quickstart
-from esrgan_jax import runs
 from esrgan_jax.data.sources import open_source
 from esrgan_jax.errors import DivergedError
 from esrgan_jax.models import RRDBNet, VGGStyleDiscriminator
+from esrgan_jax.runs.folder import iterations, load_generator
 from esrgan_jax.system import parallel
 from esrgan_jax.training import build
 from esrgan_jax.training.loop import train_and_evaluate
@@ -276,8 +276,8 @@ def test_bad_batches_for_ever(config, tmp_path, monkeypatch, images):
         np.testing.assert_array_equal(found, expected)
 
     # What is saved is sound, and goes on once the cause is gone.
-    assert runs.iterations(folder, "psnr")[-1] == 40
-    params, ema = runs.load_generator(folder)
+    assert iterations(folder, "psnr")[-1] == 40
+    params, ema = load_generator(folder)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((params, ema)))
     train_and_evaluate(config, folder)
     assert [line["skipped_g"] for line in read_lines(folder)] == [0, 0, 0, 4, 4, 4]

@@ -18,8 +18,9 @@ from PIL import Image
 from variables import random_variables
 
 from configs import quickstart
-from esrgan_jax import checkpoint, runs
 from esrgan_jax.errors import CheckpointError, ConfigError, DataError, UserError
+from esrgan_jax.runs import checkpoint
+from esrgan_jax.runs.folder import load_generator, newest_stage
 from esrgan_jax.system import parallel
 from esrgan_jax.training import build, run, stages, validation, writer
 from esrgan_jax.training.loop import train_and_evaluate
@@ -525,7 +526,7 @@ def test_checkpoints_that_stay(config, tmp_path, monkeypatch):
         "score": 30.0,
         "iteration": 2,
     }
-    best, newest = runs.load_generator(folder / "best")[0], runs.load_generator(tmp_path)[0]
+    best, newest = load_generator(folder / "best")[0], load_generator(tmp_path)[0]
     assert not np.array_equal(best["conv_last"]["bias"], newest["conv_last"]["bias"])
 
 
@@ -664,4 +665,4 @@ def test_log_tells_of_phases_and_memory(config, tmp_path):
         "done      ",
     ):
         assert words in log
-    assert runs.newest_stage(tmp_path) == "gan"
+    assert newest_stage(tmp_path) == "gan"

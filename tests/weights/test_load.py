@@ -13,9 +13,9 @@ from reference.weights import reference_state_dict, vgg_shapes
 from weights import samples
 
 import esrgan_jax
-from esrgan_jax import runs
 from esrgan_jax.errors import ConfigError, WeightFileError
 from esrgan_jax.models import RRDBNet, VGGStyleDiscriminator
+from esrgan_jax.runs.folder import write_generator
 from esrgan_jax.weights import containers
 from esrgan_jax.weights.convert import from_state_dict, to_state_dict
 from esrgan_jax.weights.load import load_discriminator_weights, load_generator_weights, load_model, load_vgg
@@ -157,7 +157,7 @@ def test_run_folder(tmp_path):
     params, ema = params_of(samples.generator(scale=2), RRDBNet(scale=2, **samples.SMALL)), None
     ema = jax.tree.map(lambda x: x + 1, params)
     config = {"scale": 2, "network_g": {**samples.SMALL, "remat": True}}
-    runs.write_generator(tmp_path / "run", config, params, ema)
+    write_generator(tmp_path / "run", config, params, ema)
     module, variables = load_model(tmp_path / "run")
     assert module == RRDBNet(scale=2, **samples.SMALL)
     assert_trees_equal(variables["params"], ema)
@@ -166,7 +166,7 @@ def test_run_folder(tmp_path):
     assert_trees_equal(got_params, params)
     assert_trees_equal(got_ema, ema)
     with pytest.raises(ConfigError, match="run exists: choose a new name"):
-        runs.write_generator(tmp_path / "run", config, params, ema)
+        write_generator(tmp_path / "run", config, params, ema)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
     with pytest.raises(WeightFileError, match="is a generator: a discriminator is needed here"):
         load_discriminator_weights(tmp_path / "run")

@@ -12,9 +12,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from esrgan_jax import checkpoint, runs
-from esrgan_jax.checkpoint import BEST, DAMAGED, UNFINISHED, DamagedError, Progress
 from esrgan_jax.errors import CheckpointError
+from esrgan_jax.runs import checkpoint
+from esrgan_jax.runs.checkpoint import BEST, DAMAGED, UNFINISHED, DamagedError, Progress
+from esrgan_jax.runs.folder import iterations, stage_folder
 
 
 class Checkpointer:
@@ -43,14 +44,14 @@ class Checkpointer:
         self.problem: str | None = None
         self._run_folder, self._stage, self._config = run_folder, stage, config or {}
         self._max_to_keep, self._keep_every = max_to_keep, keep_every
-        self._folder = runs.stage_folder(run_folder, stage)
+        self._folder = stage_folder(run_folder, stage)
         self._thread: threading.Thread | None = None
         for left_over in self._folder.glob(f"{UNFINISHED}*"):  # by a process that was killed
             shutil.rmtree(left_over, ignore_errors=True)
 
     def latest(self) -> int | None:
         """The newest saved iteration, or None."""
-        saved = runs.iterations(self._run_folder, self._stage)
+        saved = iterations(self._run_folder, self._stage)
         return saved[-1] if saved else None
 
     def restore(self, shapes: Any, warn: Callable[[str], None]) -> tuple[Any, Progress]:
@@ -110,7 +111,7 @@ class Checkpointer:
             self._tidy(progress)
 
     def _tidy(self, progress: Progress) -> None:
-        saved = runs.iterations(self._run_folder, self._stage)
+        saved = iterations(self._run_folder, self._stage)
         kept = set(saved[-self._max_to_keep :] if self._max_to_keep else saved)
         if self._keep_every:
             kept |= {iteration for iteration in saved if iteration % self._keep_every == 0}

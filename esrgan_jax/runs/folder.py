@@ -10,8 +10,8 @@ from typing import Any
 
 import jax
 
-from esrgan_jax import checkpoint
 from esrgan_jax.errors import CheckpointError, ConfigError
+from esrgan_jax.runs import checkpoint
 from esrgan_jax.system.files import atomic_write
 
 STAGES = ("psnr", "gan")
