@@ -11,7 +11,7 @@ import pytest
 
 from esrgan_jax.data.sources import open_source
 from esrgan_jax.errors import DataError, InferenceError
-from esrgan_jax.evaluation import SCORES, evaluate, evaluate_bicubic, mean_scores
+from esrgan_jax.evaluation.scores import SCORES, evaluate, evaluate_bicubic, mean_scores
 from esrgan_jax.imaging import imresize
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -1,7 +1,7 @@
 import json
 import math
 
-from esrgan_jax.report import Report, Row
+from esrgan_jax.evaluation.table import Report, Row
 
 SCORES = {"psnr_y": 28.421, "psnr_rgb": 26.004, "ssim_y": 0.81044, "ssim_rgb": 0.79}
 BETTER = {"psnr_y": 32.6049, "psnr_rgb": 30.64, "ssim_y": 0.9002, "ssim_rgb": 0.8559}

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from esrgan_jax.evaluation import Result, score
+from esrgan_jax.evaluation.page import ReportPage, most_different
+from esrgan_jax.evaluation.scores import Result, score
+from esrgan_jax.evaluation.table import Report, Row
 from esrgan_jax.imaging import imresize, rgb_to_y
-from esrgan_jax.report import Report, Row
-from esrgan_jax.report_page import ReportPage, most_different
 
 
 @pytest.fixture(scope="module")

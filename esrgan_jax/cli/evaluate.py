@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from esrgan_jax.data.benchmarks import Images
+    from esrgan_jax.evaluation.test_sets import Images
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,12 +81,12 @@ def run(args: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    from esrgan_jax.data.benchmarks import open_images
     from esrgan_jax.errors import ConfigError
-    from esrgan_jax.evaluation import evaluate, score
+    from esrgan_jax.evaluation.page import ReportPage
+    from esrgan_jax.evaluation.scores import evaluate, score
+    from esrgan_jax.evaluation.table import Report, Row
+    from esrgan_jax.evaluation.test_sets import open_images
     from esrgan_jax.imaging import imresize, write_png
-    from esrgan_jax.report import Report, Row
-    from esrgan_jax.report_page import ReportPage
 
     if args.crop_border is not None and args.crop_border < 0:
         raise ConfigError(f"--crop-border (={args.crop_border}) must be 0 or more.")

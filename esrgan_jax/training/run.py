@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from esrgan_jax.data.pairs import Source
 from esrgan_jax.data.sources import check_patch, describe_skipped, open_source
 from esrgan_jax.errors import ConfigError
-from esrgan_jax.evaluation import SCORES, evaluate_bicubic
+from esrgan_jax.evaluation.scores import SCORES, evaluate_bicubic
 from esrgan_jax.inference import Upscaler
 from esrgan_jax.models import RRDBNet
 from esrgan_jax.runs.folder import iterations, newest_stage, read_config, write_config

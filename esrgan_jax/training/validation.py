@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 
-from esrgan_jax.evaluation import Upscale, evaluate, mean_scores
+from esrgan_jax.evaluation.scores import Upscale, evaluate, mean_scores
 from esrgan_jax.system import parallel
 from esrgan_jax.training.run import Run
 from esrgan_jax.training.stages import States

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from esrgan_jax.evaluation import Result
+from esrgan_jax.evaluation.scores import Result
 from esrgan_jax.imaging.io import write_png
 from esrgan_jax.imaging.resize import imresize
 from esrgan_jax.metrics import psnr

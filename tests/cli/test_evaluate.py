@@ -12,7 +12,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from weights import samples
 
 from esrgan_jax.cli.main import main
-from esrgan_jax.evaluation import SCORES
+from esrgan_jax.evaluation.scores import SCORES
 from esrgan_jax.imaging import imresize, read_rgb, to_uint8
 from esrgan_jax.weights import containers
 from esrgan_jax.weights.load import load_model

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from esrgan_jax.data.benchmarks import LAYOUTS, open_images
 from esrgan_jax.errors import ConfigError, DataError
+from esrgan_jax.evaluation.test_sets import LAYOUTS, open_images
 from esrgan_jax.imaging import imresize
 
 LAID_OUT = {

@@ -9,7 +9,7 @@ from disks import small_disk
 from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
 
-from esrgan_jax.evaluation import Result
+from esrgan_jax.evaluation.scores import Result
 from esrgan_jax.imaging.resize import imresize
 from esrgan_jax.training.writer import SHOWN_PIXELS, Writer, draw_curves, draw_sample, read_metrics
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from esrgan_jax.evaluation import SCORES, Result
+from esrgan_jax.evaluation.scores import SCORES, Result
+from esrgan_jax.evaluation.table import TITLES, Report, Row, cell
 from esrgan_jax.imaging.color import rgb_to_y
-from esrgan_jax.report import TITLES, Report, Row, cell
 from esrgan_jax.system.files import atomic_write
 
 DETAIL = 192

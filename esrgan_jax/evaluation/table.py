@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from esrgan_jax.evaluation import SCORES, mean_scores, protocol
+from esrgan_jax.evaluation.scores import SCORES, mean_scores, protocol
 
 Scores = dict[str, float]
 
