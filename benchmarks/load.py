@@ -69,8 +69,8 @@ def _make(path: Path) -> None:
     import numpy as np
 
     from esrgan_jax.models import RRDBNet
-    from esrgan_jax.weights import containers
     from esrgan_jax.weights.convert import state_dict_shapes
+    from esrgan_jax.weights.formats import containers
 
     rng = np.random.default_rng(0)
     shapes = state_dict_shapes(RRDBNet()).items()

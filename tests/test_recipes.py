@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from reference import goldens, weights
 
-from esrgan_jax.weights import containers
+from esrgan_jax.weights.formats import containers
 
 ROOT = Path(__file__).resolve().parent.parent
 

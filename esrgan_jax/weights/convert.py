@@ -19,7 +19,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from esrgan_jax.errors import WeightFileError
 from esrgan_jax.models import RRDBNet, VGGFeatureExtractor, VGGStyleDiscriminator
-from esrgan_jax.weights.wrappers import StateDict
+from esrgan_jax.weights.state_dicts import StateDict
 
 LINEAR1_PIXELS = 16  # the discriminator's last feature map is 4 x 4
 

@@ -14,7 +14,7 @@ from esrgan_jax.models.rrdbnet import SCALES, UNSHUFFLE
 from esrgan_jax.models.vgg import CONVS_PER_STAGE, layer_names
 from esrgan_jax.weights.convert import state_dict_shapes
 from esrgan_jax.weights.dialects import DIALECTS, Dialect
-from esrgan_jax.weights.wrappers import StateDict
+from esrgan_jax.weights.state_dicts import StateDict
 
 ARCHITECTURES = ("RRDBNet", "VGGStyleDiscriminator", *CONVS_PER_STAGE)
 KINDS = {"RRDBNet": "a generator", "VGGStyleDiscriminator": "a discriminator", "VGG": "a VGG network"}

@@ -14,8 +14,9 @@ import numpy as np
 
 from esrgan_jax.errors import CheckpointError, ConfigError, WeightFileError
 from esrgan_jax.models import RRDBNet, VGGFeatureExtractor, VGGStyleDiscriminator
-from esrgan_jax.weights import containers, wrappers
+from esrgan_jax.weights import state_dicts as wrappers
 from esrgan_jax.weights.convert import from_state_dict, to_state_dict
+from esrgan_jax.weights.formats import containers
 from esrgan_jax.weights.layouts import ARCHITECTURES, Network, recognise
 from esrgan_jax.weights.zoo import ZOO, fetch
 

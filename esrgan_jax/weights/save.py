@@ -12,10 +12,10 @@ import numpy as np
 
 from esrgan_jax.errors import ConfigError, WeightFileError
 from esrgan_jax.models import RRDBNet, VGGFeatureExtractor, VGGStyleDiscriminator
-from esrgan_jax.weights import containers
 from esrgan_jax.weights.convert import from_state_dict, state_dict_shapes, to_state_dict
+from esrgan_jax.weights.formats import containers
 from esrgan_jax.weights.layouts import Network
-from esrgan_jax.weights.wrappers import StateDict
+from esrgan_jax.weights.state_dicts import StateDict
 
 FIELDS = {
     RRDBNet: (

@@ -14,7 +14,7 @@ from weights import samples
 from esrgan_jax.cli.main import main
 from esrgan_jax.evaluation.scores import SCORES
 from esrgan_jax.imaging import imresize, read_rgb, to_uint8
-from esrgan_jax.weights import containers
+from esrgan_jax.weights.formats import containers
 from esrgan_jax.weights.load import load_model
 
 

@@ -25,7 +25,7 @@ from weights import samples as weight_samples
 from esrgan_jax.cli.main import main
 from esrgan_jax.imaging import imresize
 from esrgan_jax.inference import Upscaler
-from esrgan_jax.weights import containers
+from esrgan_jax.weights.formats import containers
 
 PATIENCE = 240  # seconds until a process counts as hanging
 

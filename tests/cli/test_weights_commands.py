@@ -10,7 +10,7 @@ import pytest
 from weights import samples
 
 from esrgan_jax.cli.main import COMMANDS, main
-from esrgan_jax.weights import containers
+from esrgan_jax.weights.formats import containers
 from esrgan_jax.weights.load import load_generator_weights, load_model
 
 

@@ -9,7 +9,7 @@ import pytest
 from weights import samples
 
 from esrgan_jax.errors import WeightFileError
-from esrgan_jax.weights import containers
+from esrgan_jax.weights.formats import containers
 
 DATA = Path(__file__).parent / "data"
 DTYPES = ("float32", "float64", "float16", "bfloat16")
@@ -171,7 +171,7 @@ def test_big_endian_marker(tmp_path):
 
 def test_python_2_strings_and_ordered_dicts():
     """Python 2 writes byte strings, and hands OrderedDict a list of pairs."""
-    from esrgan_jax.weights import pickles
+    from esrgan_jax.weights.formats import pickles
 
     known = {"collections.OrderedDict": pickles.ordered_dict}
     data = b"\x80\x02ccollections\nOrderedDict\n](](U\x01aK\x01e](T\x01\x00\x00\x00bI99999999999\nee\x85R."

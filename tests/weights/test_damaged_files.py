@@ -13,7 +13,7 @@ import pytest
 from weights import samples
 
 from esrgan_jax.errors import WeightFileError
-from esrgan_jax.weights import containers
+from esrgan_jax.weights.formats import containers
 from esrgan_jax.weights.load import load_model
 
 DATA = Path(__file__).parent / "data"

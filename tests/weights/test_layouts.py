@@ -8,7 +8,7 @@ from weights import samples
 from esrgan_jax.errors import WeightFileError
 from esrgan_jax.models import RRDBNet, VGGFeatureExtractor, VGGStyleDiscriminator
 from esrgan_jax.weights.layouts import recognise
-from esrgan_jax.weights.wrappers import choose, find_state_dicts
+from esrgan_jax.weights.state_dicts import choose, find_state_dicts
 
 
 def assert_same(state_dict, expected):

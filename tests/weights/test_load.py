@@ -16,8 +16,8 @@ import esrgan_jax
 from esrgan_jax.errors import ConfigError, WeightFileError
 from esrgan_jax.models import RRDBNet, VGGStyleDiscriminator
 from esrgan_jax.runs.folder import write_generator
-from esrgan_jax.weights import containers
 from esrgan_jax.weights.convert import from_state_dict, to_state_dict
+from esrgan_jax.weights.formats import containers
 from esrgan_jax.weights.load import load_discriminator_weights, load_generator_weights, load_model, load_vgg
 from esrgan_jax.weights.save import save_discriminator, save_generator
 

@@ -10,7 +10,8 @@ from weights import samples
 from esrgan_jax.errors import WeightFileError
 from esrgan_jax.models import RRDBNet
 from esrgan_jax.system import download
-from esrgan_jax.weights import containers, zoo
+from esrgan_jax.weights import zoo
+from esrgan_jax.weights.formats import containers
 from esrgan_jax.weights.load import load_model
 
 CONTENT = bytes(range(256)) * 4000  # 1 MB

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from esrgan_jax.weights.damage import DamagedError, ForbiddenGlobalError
+from esrgan_jax.weights.formats.errors import DamagedError, ForbiddenGlobalError
 
 MAX_MEMORY = 48_000_000
 """Bytes, as estimated below. A checkpoint of both networks with their optimizers needs about 10 million."""

@@ -10,8 +10,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from esrgan_jax.weights.damage import DamagedError
-from esrgan_jax.weights.storages import MAX_DIMENSIONS, make_storage
+from esrgan_jax.weights.formats.errors import DamagedError
+from esrgan_jax.weights.formats.storages import MAX_DIMENSIONS, make_storage
 
 DTYPES = {
     "F64": np.dtype(np.float64),

@@ -12,9 +12,9 @@ import numpy as np
 
 from esrgan_jax.errors import WeightFileError
 from esrgan_jax.system.files import atomic_write
-from esrgan_jax.weights import pth, safetensors
-from esrgan_jax.weights.archives import ZipArchive
-from esrgan_jax.weights.damage import DamagedError, ForbiddenGlobalError
+from esrgan_jax.weights.formats import pth, safetensors
+from esrgan_jax.weights.formats.archives import ZipArchive
+from esrgan_jax.weights.formats.errors import DamagedError, ForbiddenGlobalError
 
 SUFFIXES = (".pth", ".safetensors")
 """What `write` can write."""

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from esrgan_jax.weights import pickles
-from esrgan_jax.weights.archives import ZipArchive, tar_members
-from esrgan_jax.weights.damage import DamagedError
-from esrgan_jax.weights.storages import (
+from esrgan_jax.weights.formats import pickles
+from esrgan_jax.weights.formats.archives import ZipArchive, tar_members
+from esrgan_jax.weights.formats.errors import DamagedError
+from esrgan_jax.weights.formats.storages import (
     MAX_DIMENSIONS,
     STORAGES,
     TensorBuilder,

@@ -7,8 +7,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from esrgan_jax.weights.damage import DamagedError
-from esrgan_jax.weights.pickles import ordered_dict
+from esrgan_jax.weights.formats.errors import DamagedError
+from esrgan_jax.weights.formats.pickles import ordered_dict
 
 STORAGES = {
     "FloatStorage": np.dtype(np.float32),

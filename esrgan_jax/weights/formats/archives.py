@@ -5,7 +5,7 @@ import struct
 import zipfile
 import zlib
 
-from esrgan_jax.weights.damage import DamagedError
+from esrgan_jax.weights.formats.errors import DamagedError
 
 MAX_ENTRIES = 100_000
 

@@ -1,0 +1,1 @@
+"""Weight files as bytes <-> {name: array}, without PyTorch."""
