@@ -87,9 +87,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
-    from esrgan_jax.data.prepare import prepare
-    from esrgan_jax.data.records import RecordSet
-    from esrgan_jax.data.subimages import Grid
+    from esrgan_jax.data.preparation.prepare import prepare
+    from esrgan_jax.data.preparation.records import RecordSet
+    from esrgan_jax.data.preparation.subimages import Grid
     from esrgan_jax.errors import ConfigError
 
     is_div2k = args.source == DIV2K
@@ -146,16 +146,16 @@ def _default_name(source: str, scale: int, whole: bool, bicubic: bool) -> str:
 
 
 def _folder_splits(args: argparse.Namespace, grid: Any) -> dict[str, Any]:
-    from esrgan_jax.data.originals import folder_originals
-    from esrgan_jax.data.shards import Split
+    from esrgan_jax.data.preparation.originals import folder_originals
+    from esrgan_jax.data.preparation.shards import Split
 
     lr = None if args.lr is None else Path(args.lr)
     return {"train": Split(folder_originals(Path(args.source), lr, args.scale, args.lr_template), grid)}
 
 
 def _div2k_splits(args: argparse.Namespace, grid: Any, downloads: Path) -> tuple[dict[str, Any], int]:
-    from esrgan_jax.data import div2k
-    from esrgan_jax.data.shards import Split
+    from esrgan_jax.data.preparation import div2k
+    from esrgan_jax.data.preparation.shards import Split
 
     files = div2k.zip_files(args.scale, with_lr=args.lr is None)
     folder = (args.downloads or downloads).expanduser()

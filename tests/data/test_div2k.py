@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from web import serve
 
-from esrgan_jax.data.div2k import ZipFile, fetch, zip_files, zip_originals
+from esrgan_jax.data.preparation.div2k import ZipFile, fetch, zip_files, zip_originals
 from esrgan_jax.errors import ConfigError, DataError
 from esrgan_jax.system import download
 

@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 
-from esrgan_jax.data.originals import folder_originals
+from esrgan_jax.data.preparation.originals import folder_originals
 from esrgan_jax.errors import DataError
 
 

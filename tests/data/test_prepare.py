@@ -17,11 +17,11 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from esrgan_jax.data.originals import folder_originals
-from esrgan_jax.data.prepare import prepare
-from esrgan_jax.data.records import RecordSet
-from esrgan_jax.data.shards import Split, _map_ahead
-from esrgan_jax.data.subimages import Grid
+from esrgan_jax.data.preparation.originals import folder_originals
+from esrgan_jax.data.preparation.prepare import prepare
+from esrgan_jax.data.preparation.records import RecordSet
+from esrgan_jax.data.preparation.shards import Split, _map_ahead
+from esrgan_jax.data.preparation.subimages import Grid
 from esrgan_jax.data.tfds import TfdsSource
 from esrgan_jax.errors import DataError
 from esrgan_jax.imaging.io import read_rgb

@@ -10,7 +10,7 @@ import pytest
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordReader
 
-from esrgan_jax.data.records import RecordSet, SplitSize, write_shard
+from esrgan_jax.data.preparation.records import RecordSet, SplitSize, write_shard
 from esrgan_jax.errors import ConfigError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from esrgan_jax.data.subimages import Grid, starts
+from esrgan_jax.data.preparation.subimages import Grid, starts
 from esrgan_jax.errors import ConfigError
 
 

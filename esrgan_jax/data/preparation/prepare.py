@@ -17,9 +17,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from esrgan_jax.data.examples import Examples
-from esrgan_jax.data.records import RecordSet, SplitSize
-from esrgan_jax.data.shards import Shard, ShardReport, Split, Workshop, plan_shards
+from esrgan_jax.data.preparation.records import RecordSet, SplitSize
+from esrgan_jax.data.preparation.shards import Shard, ShardReport, Split, Workshop, plan_shards
+from esrgan_jax.data.preparation.subimages import Examples
 from esrgan_jax.errors import DataError
 from esrgan_jax.system.files import atomic_write
 

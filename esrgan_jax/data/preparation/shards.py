@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from esrgan_jax.data.examples import Examples, make_examples
-from esrgan_jax.data.originals import Original
-from esrgan_jax.data.records import RecordSet, write_shard
-from esrgan_jax.data.subimages import Grid
+from esrgan_jax.data.preparation.originals import Original
+from esrgan_jax.data.preparation.records import RecordSet, write_shard
+from esrgan_jax.data.preparation.subimages import Examples, Grid, make_examples
 from esrgan_jax.system.devices import available_cores
 from esrgan_jax.system.files import atomic_write
 

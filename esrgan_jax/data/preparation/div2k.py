@@ -8,7 +8,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from esrgan_jax.data.originals import Original, ZipMember
+from esrgan_jax.data.preparation.originals import Original, ZipMember
 from esrgan_jax.errors import ConfigError, DataError
 from esrgan_jax.system.download import ChecksumError, DownloadError, download, sha256
 
