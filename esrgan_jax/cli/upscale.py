@@ -93,7 +93,7 @@ _overlap.__name__ = "overlap"  # what argparse calls it when it is neither
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
-    from esrgan_jax.inference.jobs import plan_jobs
+    from esrgan_jax.inference.batch.tasks import plan_jobs
 
     jobs = plan_jobs(args.inputs, args.output, suffix=args.suffix, format=args.format)
     _check(args, jobs)
@@ -105,8 +105,8 @@ def run(args: argparse.Namespace) -> int:
     _check_folders({path.parent for path in written})
     upscaler = _load(args)
 
-    from esrgan_jax.inference.conveyor import Conveyor
-    from esrgan_jax.inference.report import Report
+    from esrgan_jax.inference.batch.conveyor import Conveyor
+    from esrgan_jax.inference.batch.progress import Report
 
     tiles = {job: _count_tiles(upscaler, job) for job in wanted}
     report = Report(tiles, skipped=len(jobs) - len(wanted))
@@ -193,7 +193,7 @@ def _load(args: argparse.Namespace) -> Any:
 
         devices.prepare()
         from esrgan_jax.inference import Chain, Upscaler
-        from esrgan_jax.inference.pictures import PictureUpscaler
+        from esrgan_jax.inference.picture_upscaler import PictureUpscaler
     finally:
         signal.signal(signal.SIGINT, interrupt)
     warnings.filterwarnings("ignore", module="PIL")  # of damage that is no error, in Python's words

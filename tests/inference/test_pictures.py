@@ -13,8 +13,8 @@ from esrgan_jax.imaging.metadata import Metadata
 from esrgan_jax.imaging.picture import Picture
 from esrgan_jax.imaging.resize import imresize
 from esrgan_jax.inference import Upscaler
-from esrgan_jax.inference.jobs import plan_jobs
-from esrgan_jax.inference.pictures import PictureUpscaler
+from esrgan_jax.inference.batch.tasks import plan_jobs
+from esrgan_jax.inference.picture_upscaler import PictureUpscaler
 
 ORANGE = np.array([250, 140, 20])
 

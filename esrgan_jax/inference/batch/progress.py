@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 from tqdm import tqdm
 
-from esrgan_jax.inference.conveyor import Done, Event, Failed, Tiles
-from esrgan_jax.inference.jobs import Job
+from esrgan_jax.inference.batch.conveyor import Done, Event, Failed, Tiles
+from esrgan_jax.inference.batch.tasks import Job
 from esrgan_jax.system.progress import duration
 
 _SILENCE = 30  # seconds after which a line says how far a long picture is, where there is no bar

@@ -13,8 +13,8 @@ from esrgan_jax.errors import DataError, InferenceError, UserError
 from esrgan_jax.imaging.decode import read_picture
 from esrgan_jax.imaging.encode import STREAMED, check_size, fit, format_of, write_picture, write_rows
 from esrgan_jax.imaging.picture import Picture
-from esrgan_jax.inference.jobs import Job
-from esrgan_jax.inference.pictures import PictureUpscaler
+from esrgan_jax.inference.batch.tasks import Job
+from esrgan_jax.inference.picture_upscaler import PictureUpscaler
 
 _PIECE = 256  # rows that are written before somebody looks whether to stop
 _POLL = 0.1  # seconds after which who waits looks whether to stop

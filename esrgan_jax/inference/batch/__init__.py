@@ -1,0 +1,1 @@
+"""Many files at once: which ones, the work, and what is said of it."""
