@@ -110,7 +110,7 @@ def _make_pictures(folder: Path) -> Path:
     import numpy as np
 
     from esrgan_jax.data.samples import SampleSource
-    from esrgan_jax.imaging.io import write_png
+    from esrgan_jax.imaging.rgb_files import write_png
 
     photos = [
         pair["hr"] for split in ("train", "validation") for pair in map(dict, _pairs(SampleSource(split, 1)))

@@ -137,7 +137,7 @@ def _check(args: argparse.Namespace, jobs: list) -> None:
       ConfigError: they do not.
     """
     from esrgan_jax.errors import ConfigError
-    from esrgan_jax.imaging.encode import STREAMED, format_of
+    from esrgan_jax.imaging.write_picture import STREAMED, format_of
 
     if not 1 <= args.quality <= 100:
         raise ConfigError(f"--quality (={args.quality}) must be 1 to 100.")
@@ -216,7 +216,7 @@ def _load(args: argparse.Namespace) -> Any:
 def _count_tiles(upscaler: Any, job: Any) -> int:
     """As the header says it; alpha, and files that turn out to be bad, are not known yet."""
     from esrgan_jax.errors import DataError
-    from esrgan_jax.imaging.io import image_size
+    from esrgan_jax.imaging.rgb_files import image_size
 
     try:
         return upscaler.tile_count(*image_size(job.source))
@@ -229,10 +229,10 @@ def _compare(job: Any, path: str) -> None:
     import numpy as np
 
     from esrgan_jax.errors import DataError
-    from esrgan_jax.imaging.decode import read_picture
-    from esrgan_jax.imaging.encode import write_picture
     from esrgan_jax.imaging.picture import Picture
+    from esrgan_jax.imaging.read_picture import read_picture
     from esrgan_jax.imaging.resize import imresize
+    from esrgan_jax.imaging.write_picture import write_picture
 
     before, after = (read_picture(name).with_8_bits().on_white() for name in (job.source, job.destination))
     scale = max(after.height / before.height, after.width / before.width)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from esrgan_jax.data.lr_names import Partners
 from esrgan_jax.data.pairs import (
     DEFAULT_MEMORY_BYTES,
     Pair,
@@ -17,9 +18,8 @@ from esrgan_jax.data.pairs import (
     shrink,
     sizes_fit,
 )
-from esrgan_jax.data.partners import Partners
 from esrgan_jax.errors import ConfigError, DataError
-from esrgan_jax.imaging.io import image_size, read_rgb, write_png
+from esrgan_jax.imaging.rgb_files import image_size, read_rgb, write_png
 from esrgan_jax.system.files import cache_dir
 
 _ALGORITHM = 2

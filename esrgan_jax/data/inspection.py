@@ -13,10 +13,10 @@ import numpy as np
 from PIL import UnidentifiedImageError
 
 from esrgan_jax.data.folder import check_sizes
+from esrgan_jax.data.lr_names import Partners
 from esrgan_jax.data.pairs import Source, in_pixels
-from esrgan_jax.data.partners import Partners
 from esrgan_jax.errors import DataError
-from esrgan_jax.imaging.io import explained, open_with_pillow, read_rgb
+from esrgan_jax.imaging.rgb_files import explained, open_with_pillow, read_rgb
 from esrgan_jax.system.devices import available_cores
 
 STOPS = ("not an image", "corrupt", "too small", "no LR image", "wrong scale")

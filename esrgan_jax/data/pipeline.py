@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 import grain
 import numpy as np
 
-from esrgan_jax.data.mixture import Mixture
+from esrgan_jax.data.crops import cut, draw_place
 from esrgan_jax.data.order import Order
 from esrgan_jax.data.pairs import Pair, Source
-from esrgan_jax.data.sources import check_patch, check_patch_fits
-from esrgan_jax.data.transforms import cut, draw_place
+from esrgan_jax.data.sources import Mixture, check_patch, check_patch_fits
 from esrgan_jax.errors import ConfigError, DataError
 from esrgan_jax.system.devices import available_cores
 

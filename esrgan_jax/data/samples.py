@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from esrgan_jax.data.pairs import Pair, crop_to_multiple, shrink
 from esrgan_jax.errors import DataError
-from esrgan_jax.imaging.io import read_rgb
+from esrgan_jax.imaging.rgb_files import read_rgb
 
 
 class Photo(NamedTuple):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from esrgan_jax.data.folder import FolderSource
-from esrgan_jax.data.mixture import Mixture
-from esrgan_jax.data.pairs import Source, in_pixels
+from esrgan_jax.data.pairs import Pair, Source, in_pixels
 from esrgan_jax.data.samples import SampleSource
 from esrgan_jax.data.tfds import TfdsSource
 from esrgan_jax.errors import ConfigError, DataError
@@ -65,6 +66,54 @@ def open_source(
 
     sources = [open_one(*both) for both in zip(specs, lrs, strict=True)]
     return sources[0] if len(sources) == 1 and not weights else Mixture(sources, weights)
+
+
+class Mixture:
+    """The images of several sources, numbered through, and how much of each a run is to see.
+
+    Args:
+      sources: at least one.
+      weights: how many patches of each, relative to each other, as (3, 1); empty for the numbers of images, which
+        makes every image come equally often.
+
+    Raises:
+      ConfigError: a weight is missing, too much, or not above 0.
+    """
+
+    def __init__(self, sources: Sequence[Source], weights: Sequence[float] = ()):
+        self.sizes = [len(source) for source in sources]
+        numbers = all(isinstance(weight, int | float) and 0 < weight < float("inf") for weight in weights)
+        if not numbers or (weights and len(weights) != len(sources)):
+            raise ConfigError(
+                f"data.train_weights (={tuple(weights)}) must be numbers above 0, as many as there are sources "
+                f"({len(sources)}), or () for one image as often as another."
+            )
+        self.weights: list[float] = list(weights) or list(self.sizes)
+        self._sources = list(sources)
+        self._offsets = [0, *itertools.accumulate(self.sizes)]
+
+    def __len__(self) -> int:
+        return self._offsets[-1]
+
+    def __getitem__(self, index: int) -> Pair:
+        source, inner = self._find(index)
+        return source[inner]
+
+    def name(self, index: int) -> str:
+        """What its source calls the image."""
+        source, inner = self._find(index)
+        return source.name(inner)
+
+    def hr_size(self, index: int) -> tuple[int, int] | None:
+        """(height, width) of the HR image, or None, as its source says."""
+        source, inner = self._find(index)
+        return source.hr_size(inner)
+
+    def _find(self, index: int) -> tuple[Source, int]:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        number = bisect.bisect_right(self._offsets, index) - 1
+        return self._sources[number], index - self._offsets[number]
 
 
 def describe_skipped(skipped: Mapping[str, str]) -> str:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from esrgan_jax.data.pairs import Pair, Source, crop_to_hr, crop_to_multiple, in_pixels, sizes_fit
 from esrgan_jax.data.sources import open_source
 from esrgan_jax.errors import ConfigError, DataError
-from esrgan_jax.imaging.io import IMAGE_SUFFIXES, image_size, read_rgb
+from esrgan_jax.imaging.rgb_files import IMAGE_SUFFIXES, image_size, read_rgb
 
 LAYOUTS = {
     "BasicSR": ("GTmod12", "LRbicx{scale}"),

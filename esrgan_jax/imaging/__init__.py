@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from esrgan_jax.imaging.color import rgb_to_y, to_float, to_uint8
-    from esrgan_jax.imaging.io import IMAGE_SUFFIXES, find_images, image_size, read_rgb, write_png
     from esrgan_jax.imaging.resize import imresize
+    from esrgan_jax.imaging.rgb_files import IMAGE_SUFFIXES, find_images, image_size, read_rgb, write_png
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -27,4 +27,4 @@ def __getattr__(name: str) -> Any:
     # Imported on first use: conversions of colour must not load OpenCV and Pillow.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'io')}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'rgb_files')}"), name)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from esrgan_jax.imaging.alpha import bleed
-from esrgan_jax.imaging.picture import Picture
+from esrgan_jax.imaging.picture import Picture, bleed
 from esrgan_jax.imaging.resize import imresize
 from esrgan_jax.inference.chain import Chain
 from esrgan_jax.inference.upscaler import OnTile, Upscaler

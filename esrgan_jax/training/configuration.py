@@ -6,9 +6,9 @@ from typing import Any
 from esrgan_jax.data.sources import split_specs
 from esrgan_jax.errors import ConfigError
 from esrgan_jax.evaluation.scores import SCORES
-from esrgan_jax.models.discriminator import STAGES as DISCRIMINATOR_SIZES
 from esrgan_jax.models.rrdbnet import INITIALIZATIONS, UNSHUFFLE
-from esrgan_jax.models.vgg import layer_names
+from esrgan_jax.models.vgg_discriminator import STAGES as DISCRIMINATOR_SIZES
+from esrgan_jax.models.vgg_features import layer_names
 from esrgan_jax.training.losses import GAN_TYPES
 from esrgan_jax.training.presets import PRESETS, STAGES
 

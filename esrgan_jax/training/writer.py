@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from esrgan_jax.evaluation.scores import Result
-from esrgan_jax.imaging.io import write_png
 from esrgan_jax.imaging.resize import imresize
+from esrgan_jax.imaging.rgb_files import write_png
 from esrgan_jax.metrics import psnr
 from esrgan_jax.system.files import append, atomic_write
 from esrgan_jax.training.tensorboard import Board

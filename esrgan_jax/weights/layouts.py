@@ -11,7 +11,7 @@ import numpy as np
 from esrgan_jax.errors import WeightFileError
 from esrgan_jax.models import RRDBNet, VGGFeatureExtractor, VGGStyleDiscriminator
 from esrgan_jax.models.rrdbnet import SCALES, UNSHUFFLE
-from esrgan_jax.models.vgg import CONVS_PER_STAGE, layer_names
+from esrgan_jax.models.vgg_features import CONVS_PER_STAGE, layer_names
 from esrgan_jax.weights.convert import state_dict_shapes
 from esrgan_jax.weights.dialects import DIALECTS, Dialect
 from esrgan_jax.weights.state_dicts import StateDict

@@ -14,7 +14,7 @@ import numpy as np
 
 from esrgan_jax.errors import CheckpointError, ConfigError, WeightFileError
 from esrgan_jax.models import RRDBNet, VGGFeatureExtractor, VGGStyleDiscriminator
-from esrgan_jax.weights import state_dicts as wrappers
+from esrgan_jax.weights import state_dicts
 from esrgan_jax.weights.convert import from_state_dict, to_state_dict
 from esrgan_jax.weights.formats import containers
 from esrgan_jax.weights.layouts import ARCHITECTURES, Network, recognise
@@ -36,14 +36,16 @@ class Source:
 
     path: Path
     container: str
-    found: list[wrappers.Found] = field(repr=False)
+    found: list[state_dicts.Found] = field(repr=False)
     scale: int | None = None
 
-    def choose(self, key: str | None = None) -> wrappers.Found:
+    def choose(self, key: str | None = None) -> state_dicts.Found:
         """One of the state dicts, see `wrappers.choose`."""
-        return wrappers.choose(self.found, key, str(self.path))
+        return state_dicts.choose(self.found, key, str(self.path))
 
-    def recognise(self, found: wrappers.Found, arch: str | None = None, scale: int | None = None) -> Network:
+    def recognise(
+        self, found: state_dicts.Found, arch: str | None = None, scale: int | None = None
+    ) -> Network:
         """The network that one of the state dicts describes, see `layouts.recognise`."""
         return recognise(found.state_dict, str(self.path), arch, scale or self.scale)
 
@@ -104,7 +106,7 @@ def open_source(path_or_name: PathOrName) -> Source:
     if path.is_dir():
         return _open_run_folder(path)
     contents = containers.read(path)
-    found = wrappers.find_state_dicts(contents.tree)
+    found = state_dicts.find_state_dicts(contents.tree)
     scale = contents.metadata.get("scale", "")
     return Source(path, contents.container, found, int(scale) if scale in ("1", "2", "3", "4", "8") else None)
 
@@ -118,7 +120,7 @@ def _open_run_folder(path: Path) -> Source:
     except (CheckpointError, ConfigError) as error:
         raise WeightFileError(str(error)) from None
     found = [
-        wrappers.Found(role, role, to_state_dict({"params": tree}))
+        state_dicts.Found(role, role, to_state_dict({"params": tree}))
         for role, tree in (("params", params), ("params_ema", ema))
     ]
     return Source(path, "run folder", found, config.get("scale"))

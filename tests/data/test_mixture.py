@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from esrgan_jax.data.folder import FolderSource
-from esrgan_jax.data.mixture import Mixture
+from esrgan_jax.data.sources import Mixture
 from esrgan_jax.errors import ConfigError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from esrgan_jax.data.folder import FolderSource
-from esrgan_jax.data.partners import Partners
+from esrgan_jax.data.lr_names import Partners
 from esrgan_jax.errors import ConfigError, DataError
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from esrgan_jax.data.folder import FolderSource
-from esrgan_jax.data.mixture import Mixture
 from esrgan_jax.data.pipeline import locate_patches, make_train_iterator, state_at
+from esrgan_jax.data.sources import Mixture
 from esrgan_jax.errors import ConfigError, DataError
 
 SCALE = 4

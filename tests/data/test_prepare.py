@@ -24,8 +24,8 @@ from esrgan_jax.data.preparation.shards import Split, _map_ahead
 from esrgan_jax.data.preparation.subimages import Grid
 from esrgan_jax.data.tfds import TfdsSource
 from esrgan_jax.errors import DataError
-from esrgan_jax.imaging.io import read_rgb
 from esrgan_jax.imaging.resize import imresize
+from esrgan_jax.imaging.rgb_files import read_rgb
 
 GRID = Grid(crop_size=96, step=48)
 

@@ -8,9 +8,8 @@ import sys
 import pytest
 
 from esrgan_jax.data.folder import FolderSource
-from esrgan_jax.data.mixture import Mixture
 from esrgan_jax.data.samples import SampleSource
-from esrgan_jax.data.sources import check_patch, describe_skipped, open_source
+from esrgan_jax.data.sources import Mixture, check_patch, describe_skipped, open_source
 from esrgan_jax.errors import ConfigError, DataError
 
 

@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 import pytest
 
-from esrgan_jax.data.transforms import Place, cut, draw_place
+from esrgan_jax.data.crops import Place, cut, draw_place
 
 
 def crop(pair, gt_size, scale, rng):

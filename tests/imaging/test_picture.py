@@ -13,12 +13,11 @@ from imaging import profiles
 from PIL import ExifTags, Image, ImageCms
 
 from esrgan_jax.errors import DataError
-from esrgan_jax.imaging.alpha import bleed
-from esrgan_jax.imaging.decode import read_picture
-from esrgan_jax.imaging.encode import check_size, fit, write_picture, write_rows
-from esrgan_jax.imaging.io import read_rgb
 from esrgan_jax.imaging.metadata import Metadata
-from esrgan_jax.imaging.picture import Picture
+from esrgan_jax.imaging.picture import Picture, bleed
+from esrgan_jax.imaging.read_picture import read_picture
+from esrgan_jax.imaging.rgb_files import read_rgb
+from esrgan_jax.imaging.write_picture import check_size, fit, write_picture, write_rows
 
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
 
@@ -403,9 +402,9 @@ def test_wrong_number_of_rows_leaves_no_file(tmp_path, suffix):
 
 
 def test_bigtiff(tmp_path, monkeypatch):
-    from esrgan_jax.imaging import tiff
+    from esrgan_jax.imaging import tiff_rows
 
-    monkeypatch.setattr(tiff, "_CLASSIC", 1000)
+    monkeypatch.setattr(tiff_rows, "_CLASSIC", 1000)
     exif = camera_exif(orientation=1, thumbnail=False).removeprefix(b"Exif\0\0")
     picture = Picture(random((30, 40, 3)), metadata=Metadata(exif=exif))
     write_picture(tmp_path / "a.tif", picture)

@@ -10,7 +10,7 @@ from variables import random_variables
 from esrgan_jax.models import RRDBNet, VGGFeatureExtractor, VGGStyleDiscriminator, convolution
 from esrgan_jax.models.convolution import DIMENSIONS, conv
 from esrgan_jax.models.layers import leaky_relu, max_pool, pixel_unshuffle, relu
-from esrgan_jax.models.vgg import layer_names
+from esrgan_jax.models.vgg_features import layer_names
 from esrgan_jax.training.stages import random_key
 from esrgan_jax.weights.convert import from_state_dict, to_state_dict, variable_shapes
 

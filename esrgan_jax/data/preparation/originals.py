@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from esrgan_jax.data.lr_names import Partners
 from esrgan_jax.data.pairs import in_pixels, sizes_fit
-from esrgan_jax.data.partners import Partners
 from esrgan_jax.errors import DataError
-from esrgan_jax.imaging.io import read_rgb
+from esrgan_jax.imaging.rgb_files import read_rgb
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from esrgan_jax.errors import DataError, InferenceError, UserError
-from esrgan_jax.imaging.decode import read_picture
-from esrgan_jax.imaging.encode import STREAMED, check_size, fit, format_of, write_picture, write_rows
 from esrgan_jax.imaging.picture import Picture
+from esrgan_jax.imaging.read_picture import read_picture
+from esrgan_jax.imaging.write_picture import STREAMED, check_size, fit, format_of, write_picture, write_rows
 from esrgan_jax.inference.batch.tasks import Job
 from esrgan_jax.inference.picture_upscaler import PictureUpscaler
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from esrgan_jax.errors import ConfigError
-from esrgan_jax.imaging.encode import FORMATS, format_of
-from esrgan_jax.imaging.io import find_images
+from esrgan_jax.imaging.rgb_files import find_images
+from esrgan_jax.imaging.write_picture import FORMATS, format_of
 
 
 @dataclass(frozen=True)

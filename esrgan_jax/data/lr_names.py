@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from esrgan_jax.errors import ConfigError, DataError
-from esrgan_jax.imaging.io import IMAGE_SUFFIXES, find_images
+from esrgan_jax.imaging.rgb_files import IMAGE_SUFFIXES, find_images
 from esrgan_jax.system.files import cache_dir
 
 

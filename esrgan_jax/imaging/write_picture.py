@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from esrgan_jax.errors import DataError
-from esrgan_jax.imaging import png
+from esrgan_jax.imaging import png_rows
 from esrgan_jax.imaging.picture import Picture
 from esrgan_jax.system.files import atomic_write
 
@@ -122,7 +122,7 @@ def write_rows(
 ) -> None:
     """Writes a PNG or TIFF whose rows arrive from top to bottom: whole, or not at all if an error comes instead.
 
-    Args: see `png.write_rows`; TIFF takes grey with alpha as RGB with alpha.
+    Args: see `png_rows.write_rows`; TIFF takes grey with alpha as RGB with alpha.
 
     Raises:
       OSError: the file cannot be written.
@@ -130,12 +130,12 @@ def write_rows(
     """
     with atomic_write(path) as temporary:
         if format_of(path) == "TIFF":
-            from esrgan_jax.imaging import tiff  # tifffile takes a tenth of a second
+            from esrgan_jax.imaging import tiff_rows
 
-            tiff.write_rows(temporary, rows, shape, dtype, metadata)
+            tiff_rows.write_rows(temporary, rows, shape, dtype, metadata)
         else:
             with temporary.open("wb") as file:
-                png.write_rows(file, rows, shape, dtype, metadata)
+                png_rows.write_rows(file, rows, shape, dtype, metadata)
 
 
 def _encode(

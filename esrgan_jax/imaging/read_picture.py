@@ -13,9 +13,9 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from esrgan_jax.errors import DataError
-from esrgan_jax.imaging.io import explained, open_with_pillow, refuse_planes
 from esrgan_jax.imaging.metadata import read_metadata
 from esrgan_jax.imaging.picture import Picture
+from esrgan_jax.imaging.rgb_files import explained, open_with_pillow, refuse_planes
 
 if TYPE_CHECKING:
     from jaxtyping import UInt
@@ -50,7 +50,7 @@ def read_picture(path: str | os.PathLike) -> Picture:
             # Where no tag says how a TIFF lies, XMP may; Pillow obeys that and OpenCV does not.
             in_xmp = depth == 16 and file.format == "TIFF" and _ORIENTATION not in file.tag_v2
             turn = file.getexif().get(_ORIENTATION, 1) if in_xmp else 1
-            file.load()  # Pillow alone finds every damage: see io.read_rgb
+            file.load()  # Pillow alone finds every damage: see rgb_files.read_rgb
             metadata, orientation, lost = read_metadata(file, data)
             orientation = turn if in_xmp else orientation
             if depth == 16 and file.mode != "CMYK":
