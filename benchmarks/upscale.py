@@ -94,7 +94,7 @@ def _ratio(ours: list[float], theirs: list[float]) -> float:
 
 def _network(args: argparse.Namespace):
     from esrgan_jax.models import RRDBNet
-    from tests.variables import random_variables
+    from tests.helpers.variables import random_variables
 
     module = RRDBNet(num_block=args.num_block)
     return module, random_variables(module)["params"]

@@ -6,10 +6,10 @@ import sys
 
 import numpy as np
 import pytest
+from helpers import weight_files
 from PIL import Image
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
-from weights import samples
 
 from esrgan_jax.cli.main import main
 from esrgan_jax.evaluation.scores import SCORES
@@ -38,7 +38,7 @@ def photos(tmp_path):
 @pytest.fixture
 def model(tmp_path):
     """A random network, `params` other than `params_ema`."""
-    both = {"params": samples.generator(), "params_ema": samples.generator(seed=1)}
+    both = {"params": weight_files.generator(), "params_ema": weight_files.generator(seed=1)}
     containers.write(tmp_path / "net_g.pth", both)
     return tmp_path / "net_g.pth"
 
@@ -127,7 +127,7 @@ def test_the_table_says_what_was_measured(photos, model, tmp_path, monkeypatch, 
 
 
 def test_the_documented_command_prints_the_documented_numbers(capsys):
-    """docs/evaluation.md computes them by hand; tests/test_evaluation.py compares all digits."""
+    """docs/evaluation.md computes them by hand; tests/evaluation/test_scores.py compares all digits."""
     assert run("--model", "bicubic", "--hr", "sample") == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.split() == ["mean", "31.47", "30.05", "0.8063", "0.7808"]

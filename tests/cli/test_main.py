@@ -3,7 +3,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from variables import random_variables
+from helpers.variables import random_variables
 
 from esrgan_jax.cli import main as cli
 from esrgan_jax.models import RRDBNet

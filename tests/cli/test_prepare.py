@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 
 import cv2
-import div2k_zips
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from web import serve
+from helpers import div2k_zips
+from helpers.web import serve
 
 from configs import quickstart
 from esrgan_jax.cli.main import main

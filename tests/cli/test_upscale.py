@@ -16,11 +16,10 @@ import jax
 import numpy as np
 import pytest
 import tifffile
-from imaging import profiles
-from inference.smooth_network import write_smooth_network
+from helpers import profiles, weight_files
+from helpers.smooth_network import write_smooth_network
 from jax.experimental.compilation_cache import compilation_cache
 from PIL import ExifTags, Image
-from weights import samples as weight_samples
 
 from esrgan_jax.cli.main import main
 from esrgan_jax.imaging import imresize
@@ -257,7 +256,7 @@ def test_models_that_cannot_be_used(tmp_path, model, capsys):
     source = save(tmp_path / "a.png", photo())
     whole = Path(model).read_bytes()
     (tmp_path / "broken.pth").write_bytes(whole[: len(whole) // 2])
-    containers.write(tmp_path / "d.pth", {"params": weight_samples.discriminator()})
+    containers.write(tmp_path / "d.pth", {"params": weight_files.discriminator()})
     for name in ("broken.pth", "d.pth", "missing.pth"):
         assert upscale(source, "-o", tmp_path / "out/b.png", "--model", tmp_path / name) == 1
         message = capsys.readouterr().err

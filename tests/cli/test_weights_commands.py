@@ -7,7 +7,7 @@ import sys
 import jax
 import numpy as np
 import pytest
-from weights import samples
+from helpers import weight_files
 
 from esrgan_jax.cli.main import COMMANDS, main
 from esrgan_jax.weights.formats import containers
@@ -17,10 +17,10 @@ from esrgan_jax.weights.load import load_generator_weights, load_model
 @pytest.fixture
 def files(tmp_path):
     """A community file, one as a trainer leaves it, and a discriminator."""
-    containers.write(tmp_path / "old.pth", samples.to_old(samples.generator()))
-    both = {"params": samples.generator(), "params_ema": samples.generator(seed=1)}
+    containers.write(tmp_path / "old.pth", weight_files.to_old(weight_files.generator()))
+    both = {"params": weight_files.generator(), "params_ema": weight_files.generator(seed=1)}
     containers.write(tmp_path / "net_g.pth", both)
-    containers.write(tmp_path / "net_d.pth", {"params": samples.discriminator()})
+    containers.write(tmp_path / "net_d.pth", {"params": weight_files.discriminator()})
     return tmp_path
 
 
@@ -60,7 +60,7 @@ def test_convert_to_every_container(files):
     for name in ("new.pth", "new.safetensors", "new_run"):
         assert main(["convert", str(files / "old.pth"), str(files / name)]) == 0
         module, again = load_model(files / name)
-        assert module.num_block == samples.SMALL["num_block"]
+        assert module.num_block == weight_files.SMALL["num_block"]
         assert same(variables, again)
     assert list(containers.read(files / "new.pth").tree) == ["params"]
 
@@ -90,7 +90,7 @@ def test_convert_to_another_dtype(files, capsys):
         params = containers.read(files / "half.pth").tree["params"]
         assert str(params["conv0_0.weight"].dtype) == dtype
         assert params["bn0_1.num_batches_tracked"].dtype == np.int64
-    huge = {name: value * 1e6 for name, value in samples.generator().items()}
+    huge = {name: value * 1e6 for name, value in weight_files.generator().items()}
     containers.write(files / "huge.pth", huge)
     assert main(["convert", str(files / "huge.pth"), str(files / "x.pth"), "--to-dtype", "float16"]) == 1
     assert "that float16 cannot hold: choose bfloat16" in capsys.readouterr().err
@@ -99,7 +99,7 @@ def test_convert_to_another_dtype(files, capsys):
 def test_interpolate(files):
     a, b, c = (str(files / name) for name in ("old.pth", "net_g.pth", "mixed.pth"))
     assert main(["interpolate", a, b, "--alpha", "0.8", "-o", c]) == 0
-    first, second = samples.generator(), samples.generator(seed=1)
+    first, second = weight_files.generator(), weight_files.generator(seed=1)
     mixed = containers.read(c).tree["params"]
     for name, value in mixed.items():
         # The official net_interp.py: (1 - alpha) * PSNR + alpha * ESRGAN, in float32.
@@ -117,14 +117,14 @@ def test_inspect(files, capsys):
     assert report["wrapper"] == "params_ema"
     assert (report["dialect"], report["architecture"]) == ("new", "RRDBNet")
     assert report["fields"] == {
-        **samples.SMALL,
+        **weight_files.SMALL,
         "scale": 4,
         "num_in_ch": 3,
         "num_out_ch": 3,
         "num_upsample": 2,
         "conv1x1": False,
     }
-    assert report["parameters"] == sum(value.size for value in samples.generator().values())
+    assert report["parameters"] == sum(value.size for value in weight_files.generator().values())
     assert report["dtype"] == ["float32"]
     assert len(report["sha256"]) == 64
     assert report["loadable"] is True
@@ -145,7 +145,7 @@ def test_inspect_what_is_unknown(files, capsys):
 
 
 def test_scale_3(files, capsys):
-    containers.write(files / "x3.pth", samples.to_old(samples.generator(upsamples=1)))
+    containers.write(files / "x3.pth", weight_files.to_old(weight_files.generator(upsamples=1)))
     for arguments, scale in (([], 2), (["--scale", "3"], 3)):
         assert main(["inspect", str(files / "x3.pth"), "--json", *arguments]) == 0
         assert json.loads(capsys.readouterr().out)["fields"]["scale"] == scale

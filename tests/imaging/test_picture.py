@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from imaging import profiles
+from helpers import profiles
 from PIL import ExifTags, Image, ImageCms
 
 from esrgan_jax.errors import DataError

@@ -1,8 +1,8 @@
 """Two networks one after the other are the second applied to what the first gives."""
 
 import numpy as np
-from untiled import untiled
-from variables import random_variables
+from helpers.untiled import untiled
+from helpers.variables import random_variables
 
 from esrgan_jax.inference import Chain, Upscaler
 from esrgan_jax.models import RRDBNet

@@ -11,7 +11,7 @@ import jax, numpy as np
 from esrgan_jax.system.devices import use_compilation_cache
 from esrgan_jax.inference import Upscaler
 from esrgan_jax.models import RRDBNet
-from variables import random_variables
+from helpers.variables import random_variables
 
 hits = []
 listen = lambda event, **_: hits.append(event) if event.endswith("/cache_hits") else None

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 import skimage.data
-from untiled import untiled
-from variables import random_variables
+from helpers.untiled import untiled
+from helpers.variables import random_variables
 
 from esrgan_jax.errors import ConfigError, InferenceError, WeightFileError
 from esrgan_jax.inference import Upscaler

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from variables import random_variables
+from helpers.variables import random_variables
 
 from esrgan_jax.models import RRDBNet
 

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.variables import random_variables
 from jax import lax
-from variables import random_variables
 
 from esrgan_jax.models import RRDBNet, VGGFeatureExtractor, VGGStyleDiscriminator, convolution
 from esrgan_jax.models.convolution import DIMENSIONS, conv

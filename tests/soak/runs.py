@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from commands import ROOT, assert_same_states
+from helpers.commands import ROOT, assert_same_states
 
 
 def command(workdir: Path, flags: list[str], log: Path, **environment: str) -> subprocess.Popen:

@@ -20,7 +20,7 @@ import skimage
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from inference.smooth_network import write_smooth_network
+from helpers.smooth_network import write_smooth_network
 
 LIMIT = 2.5e9  # bytes
 Image.MAX_IMAGE_PIXELS = None

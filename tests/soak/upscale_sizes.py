@@ -27,8 +27,8 @@ def main() -> None:
     parser.add_argument("--tile", type=int)
     args = parser.parse_args()
     start_cpu_devices(os.cpu_count() or 1)
-    from untiled import untiled
-    from variables import random_variables
+    from helpers.untiled import untiled
+    from helpers.variables import random_variables
 
     module = RRDBNet(num_feat=16, num_block=2)
     params = random_variables(module)["params"]

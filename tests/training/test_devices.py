@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from variables import random_variables
+from helpers.variables import random_variables
 
 from esrgan_jax.models import RRDBNet, VGGStyleDiscriminator
 from esrgan_jax.system import parallel

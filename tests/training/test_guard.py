@@ -12,8 +12,8 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from helpers.variables import random_variables
 from PIL import Image
-from variables import random_variables
 
 from configs import quickstart
 from esrgan_jax.data.sources import open_source

@@ -1,7 +1,7 @@
 """The loop around the steps: what is carried over, saved, resumed and refused.
 
 Iterations and the network's evaluation are replaced by a line of numpy each, so that nothing is compiled here;
-tests/test_train.py runs the real ones.
+tests/cli/test_train.py runs the real ones.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
+from helpers.variables import random_variables
 from PIL import Image
-from variables import random_variables
 
 from configs import quickstart
 from esrgan_jax.errors import CheckpointError, ConfigError, DataError, UserError

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from disks import fill as fill_disk
-from disks import small_disk
+from helpers.disks import fill as fill_disk
+from helpers.disks import small_disk
 from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
 

@@ -1,24 +1,26 @@
 """Makes tests/weights/data with real torch: PYTHONPATH=tests python tests/weights/make_data.py
 
-Made with torch 2.13; the values are those of tests/weights/samples.py, so the tests know what must come out.
+Made with torch 2.13; the values are those of tests/helpers/weight_files.py, so the tests know what must come out.
 """
 
 from pathlib import Path
 
 import numpy as np
 import torch
+from helpers import weight_files
 from safetensors.torch import save_file
-from weights import samples
 
 DATA = Path(__file__).parent / "data"
 
 
 def to_torch(tree, dtype=None):
-    return samples.map_arrays(lambda x: torch.from_numpy(np.ascontiguousarray(x)).to(dtype or None), tree)
+    return weight_files.map_arrays(
+        lambda x: torch.from_numpy(np.ascontiguousarray(x)).to(dtype or None), tree
+    )
 
 
 def odd_tensors():
-    """samples.odd_tensors as views of two storages, and one parameter."""
+    """weight_files.odd_tensors as views of two storages, and one parameter."""
     x = torch.arange(24, dtype=torch.float32).reshape(2, 3, 4)
     return {
         "plain": torch.nn.Parameter(x),
@@ -34,19 +36,22 @@ def odd_tensors():
 
 def main() -> None:
     DATA.mkdir(exist_ok=True)
-    tiny = samples.generator(**samples.TINY)
+    tiny = weight_files.generator(**weight_files.TINY)
     legacy = {"_use_new_zipfile_serialization": False}
-    both = {"params": to_torch(tiny), "params_ema": to_torch(samples.generator(seed=1, **samples.TINY))}
+    both = {
+        "params": to_torch(tiny),
+        "params_ema": to_torch(weight_files.generator(seed=1, **weight_files.TINY)),
+    }
     torch.save(both, DATA / "zip_new_both.pth")
-    torch.save(to_torch(samples.to_old(tiny)), DATA / "legacy_old_bare.pth", **legacy)
+    torch.save(to_torch(weight_files.to_old(tiny)), DATA / "legacy_old_bare.pth", **legacy)
     torch.save(
-        to_torch({"state_dict": samples.to_middle(tiny)}, torch.float16),
+        to_torch({"state_dict": weight_files.to_middle(tiny)}, torch.float16),
         DATA / "legacy_middle_half.pth",
         **legacy,
     )
-    samples.write_tar(DATA / "tar_old_bare.pth", samples.to_old(tiny))
+    weight_files.write_tar(DATA / "tar_old_bare.pth", weight_files.to_old(tiny))
     save_file(to_torch(tiny, torch.bfloat16), DATA / "new_bfloat16.safetensors")
-    samples.write_tar(
+    weight_files.write_tar(
         DATA / "tar_odd.pth", {"plain": tiny["conv_first.weight"], "bias": tiny["conv_first.bias"]}
     )
     torch.save(odd_tensors(), DATA / "zip_odd.pth")

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from weights import samples
+from helpers import weight_files
 
 from esrgan_jax.errors import WeightFileError
 from esrgan_jax.models import RRDBNet, VGGStyleDiscriminator
@@ -11,12 +11,12 @@ from esrgan_jax.weights.convert import from_state_dict, state_dict_shapes, to_st
 from esrgan_jax.weights.layouts import recognise
 
 NETWORKS = {
-    "generator": (RRDBNet(**samples.SMALL), samples.generator()),
-    "x2": (RRDBNet(scale=2, **samples.SMALL), samples.generator(scale=2)),
-    "x8": (RRDBNet(scale=8, num_upsample=3, **samples.SMALL), samples.generator(upsamples=3)),
-    "ESRGAN+": (RRDBNet(conv1x1=True, **samples.SMALL), samples.generator(plus=True)),
-    "discriminator": (VGGStyleDiscriminator(num_feat=2), samples.discriminator()),
-    "discriminator 256": (VGGStyleDiscriminator(num_feat=2, input_size=256), samples.discriminator(256)),
+    "generator": (RRDBNet(**weight_files.SMALL), weight_files.generator()),
+    "x2": (RRDBNet(scale=2, **weight_files.SMALL), weight_files.generator(scale=2)),
+    "x8": (RRDBNet(scale=8, num_upsample=3, **weight_files.SMALL), weight_files.generator(upsamples=3)),
+    "ESRGAN+": (RRDBNet(conv1x1=True, **weight_files.SMALL), weight_files.generator(plus=True)),
+    "discriminator": (VGGStyleDiscriminator(num_feat=2), weight_files.discriminator()),
+    "discriminator 256": (VGGStyleDiscriminator(num_feat=2, input_size=256), weight_files.discriminator(256)),
 }
 
 
@@ -71,9 +71,9 @@ def old_network(torch, upsamples: int, factor: int, plus: bool):
     """The architecture of 2018 as it was: nn.Sequential, growing, with ESRGAN+'s convolutions if `plus`."""
     nn = torch.nn
     features, growth, blocks = (
-        samples.SMALL["num_feat"],
-        samples.SMALL["num_grow_ch"],
-        samples.SMALL["num_block"],
+        weight_files.SMALL["num_feat"],
+        weight_files.SMALL["num_grow_ch"],
+        weight_files.SMALL["num_block"],
     )
 
     def conv(inputs, outputs):
@@ -155,7 +155,7 @@ def test_discriminators_compute_what_they_did_in_torch(input_size):
     from reference.networks import VGGStyleDiscriminator as Reference
     from reference.networks import load_arrays
 
-    state_dict = samples.discriminator(input_size)
+    state_dict = weight_files.discriminator(input_size)
     original = load_arrays(Reference(num_feat=2, input_size=input_size), state_dict).eval()
     network = recognise(state_dict, "file")
     variables = from_state_dict(network.module, network.state_dict)

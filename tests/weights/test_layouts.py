@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from helpers import weight_files
 from reference.weights import reference_state_dict, vgg_shapes
-from weights import samples
 
 from esrgan_jax.errors import WeightFileError
 from esrgan_jax.models import RRDBNet, VGGFeatureExtractor, VGGStyleDiscriminator
@@ -17,15 +17,15 @@ def assert_same(state_dict, expected):
         assert np.array_equal(state_dict[name], value), name
 
 
-@pytest.mark.parametrize("wrapper", samples.WRAPPERS)
-@pytest.mark.parametrize("dialect", samples.DIALECTS)
+@pytest.mark.parametrize("wrapper", weight_files.WRAPPERS)
+@pytest.mark.parametrize("dialect", weight_files.DIALECTS)
 def test_every_dialect_under_every_wrapper(dialect, wrapper):
-    official = samples.generator()
-    found = find_state_dicts(samples.WRAPPERS[wrapper](samples.DIALECTS[dialect](official)))
+    official = weight_files.generator()
+    found = find_state_dicts(weight_files.WRAPPERS[wrapper](weight_files.DIALECTS[dialect](official)))
     assert [f.wrapper for f in found] == [wrapper.rstrip(".") if wrapper != "bare" else ""]
     network = recognise(choose(found, None, "file").state_dict, "file")
     assert network.dialect == dialect
-    assert network.module == RRDBNet(**samples.SMALL)
+    assert network.module == RRDBNet(**weight_files.SMALL)
     assert_same(network.state_dict, official)
 
 
@@ -41,16 +41,16 @@ SIZES = {
         {"num_feat": 6, "num_block": 3, "num_grow_ch": 5},
     ),
     "grey": (
-        {"num_in_ch": 1, "num_out_ch": 1, **samples.SMALL},
-        {"num_in_ch": 1, "num_out_ch": 1, **samples.SMALL},
+        {"num_in_ch": 1, "num_out_ch": 1, **weight_files.SMALL},
+        {"num_in_ch": 1, "num_out_ch": 1, **weight_files.SMALL},
     ),
     "grey x2": (
-        {"scale": 2, "num_in_ch": 1, "num_out_ch": 1, **samples.SMALL},
-        {"scale": 2, "num_in_ch": 1, "num_out_ch": 1, **samples.SMALL},
+        {"scale": 2, "num_in_ch": 1, "num_out_ch": 1, **weight_files.SMALL},
+        {"scale": 2, "num_in_ch": 1, "num_out_ch": 1, **weight_files.SMALL},
     ),
     "alpha": (
-        {"num_in_ch": 4, "num_out_ch": 4, **samples.SMALL},
-        {"num_in_ch": 4, "num_out_ch": 4, **samples.SMALL},
+        {"num_in_ch": 4, "num_out_ch": 4, **weight_files.SMALL},
+        {"num_in_ch": 4, "num_out_ch": 4, **weight_files.SMALL},
     ),
     "eleven blocks": (
         {"num_feat": 2, "num_block": 11, "num_grow_ch": 1},
@@ -60,25 +60,25 @@ SIZES = {
 }
 
 
-@pytest.mark.parametrize("dialect", samples.DIALECTS)
+@pytest.mark.parametrize("dialect", weight_files.DIALECTS)
 @pytest.mark.parametrize("size", SIZES)
 def test_sizes_are_inferred(size, dialect):
     options, fields = SIZES[size]
-    official = samples.generator(**options)
-    network = recognise(samples.DIALECTS[dialect](official), "file")
-    assert network.module == RRDBNet(**(samples.SMALL | fields))
+    official = weight_files.generator(**options)
+    network = recognise(weight_files.DIALECTS[dialect](official), "file")
+    assert network.module == RRDBNet(**(weight_files.SMALL | fields))
     assert network.dialect == ("ESRGAN+" if (size, dialect) == ("ESRGAN+", "old") else dialect)
     assert_same(network.state_dict, official)
 
 
 def test_scale_3_looks_like_scale_2():
-    state_dict = samples.to_old(samples.generator(upsamples=1))
+    state_dict = weight_files.to_old(weight_files.generator(upsamples=1))
     assert recognise(state_dict, "file").module.scale == 2
     assert recognise(state_dict, "file", scale=3).module.scale == 3
 
 
 def test_scale_decides_about_the_unshuffle():
-    state_dict = samples.generator(scale=2)
+    state_dict = weight_files.generator(scale=2)
     assert recognise(state_dict, "file").module.num_in_ch == 3
     assert recognise(state_dict, "file", scale=4).module.num_in_ch == 12
     with pytest.raises(WeightFileError, match=r"file is no network of scale 3: .* it can be 4 or 2\."):
@@ -87,14 +87,14 @@ def test_scale_decides_about_the_unshuffle():
 
 @pytest.mark.parametrize("input_size", [128, 256])
 def test_discriminator(input_size):
-    official = samples.discriminator(input_size, num_feat=3)
-    network = recognise(samples.prefixed(official, ""), "file")
+    official = weight_files.discriminator(input_size, num_feat=3)
+    network = recognise(weight_files.prefixed(official, ""), "file")
     assert network.module == VGGStyleDiscriminator(num_feat=3, input_size=input_size)
     assert_same(network.state_dict, official)
 
 
 def test_a_discriminator_that_did_not_count_batches():
-    official = samples.discriminator()
+    official = weight_files.discriminator()
     old = {name: value for name, value in official.items() if not name.endswith("num_batches_tracked")}
     network = recognise(old, "file")
     assert network.state_dict.keys() == official.keys()
@@ -127,18 +127,18 @@ def test_mmagic_keeps_both_networks_in_one_dict():
         "meta": {"iter": 5},
         "state_dict": {
             "step_counter": np.ones(1),
-            **samples.prefixed(samples.generator(), "generator."),
-            **samples.prefixed(samples.generator(seed=1), "generator_ema."),
-            **samples.prefixed(samples.discriminator(), "discriminator."),
+            **weight_files.prefixed(weight_files.generator(), "generator."),
+            **weight_files.prefixed(weight_files.generator(seed=1), "generator_ema."),
+            **weight_files.prefixed(weight_files.discriminator(), "discriminator."),
             "perceptual_loss.vgg.vgg_layers.0.weight": np.ones(1),
         },
     }
     found = find_state_dicts(tree)
     assert [f.role for f in found] == ["params", "params_ema", "discriminator"]
-    assert_same(choose(found, None, "file").state_dict, samples.generator(seed=1))
-    assert_same(choose(found, "params", "file").state_dict, samples.generator())
-    assert_same(choose(found, "generator", "file").state_dict, samples.generator())
-    assert_same(choose(found, "discriminator", "file").state_dict, samples.discriminator())
+    assert_same(choose(found, None, "file").state_dict, weight_files.generator(seed=1))
+    assert_same(choose(found, "params", "file").state_dict, weight_files.generator())
+    assert_same(choose(found, "generator", "file").state_dict, weight_files.generator())
+    assert_same(choose(found, "discriminator", "file").state_dict, weight_files.discriminator())
     with pytest.raises(
         WeightFileError, match="file holds no netX: it has state_dict/discriminator and state_d"
     ):
@@ -150,17 +150,17 @@ def test_mmagic_keeps_both_networks_in_one_dict():
 
 def test_the_wrong_kind_says_what_it_is():
     with pytest.raises(WeightFileError, match=r"^file is a discriminator: a generator is needed here\.$"):
-        recognise(samples.discriminator(), "file", "RRDBNet")
+        recognise(weight_files.discriminator(), "file", "RRDBNet")
     with pytest.raises(WeightFileError, match=r"^file is a generator: a discriminator is needed here\.$"):
-        recognise(samples.to_old(samples.generator()), "file", "VGGStyleDiscriminator")
+        recognise(weight_files.to_old(weight_files.generator()), "file", "VGGStyleDiscriminator")
     with pytest.raises(WeightFileError, match=r"^file is a generator: a VGG network is needed here\.$"):
-        recognise(samples.generator(), "file", "vgg19")
+        recognise(weight_files.generator(), "file", "vgg19")
 
 
-@pytest.mark.parametrize("dialect", samples.DIALECTS)
+@pytest.mark.parametrize("dialect", weight_files.DIALECTS)
 def test_missing_and_unexpected_names_are_those_of_the_file(dialect):
-    state_dict = samples.DIALECTS[dialect](samples.generator())
-    official = list(samples.generator())
+    state_dict = weight_files.DIALECTS[dialect](weight_files.generator())
+    official = list(weight_files.generator())
     here = dict(zip(official, state_dict, strict=True))
     del state_dict[here["conv_body.bias"]]
     with pytest.raises(WeightFileError) as caught:
@@ -168,7 +168,7 @@ def test_missing_and_unexpected_names_are_those_of_the_file(dialect):
     assert f"nearest is RRDBNet in the {dialect} dialect, with {here['conv_body.bias']} missing." in str(
         caught.value
     )
-    state_dict = samples.DIALECTS[dialect](samples.generator()) | {"attention.weight": np.ones(1)}
+    state_dict = weight_files.DIALECTS[dialect](weight_files.generator()) | {"attention.weight": np.ones(1)}
     with pytest.raises(WeightFileError, match=f"the {dialect} dialect, with attention.weight unexpected"):
         recognise(state_dict, "file")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from helpers import weight_files
 from reference.weights import reference_state_dict, vgg_shapes
-from weights import samples
 
 import esrgan_jax
 from esrgan_jax.errors import ConfigError, WeightFileError
@@ -22,7 +22,7 @@ from esrgan_jax.weights.load import load_discriminator_weights, load_generator_w
 from esrgan_jax.weights.save import save_discriminator, save_generator
 
 DATA = Path(__file__).parent / "data"
-SMALL = RRDBNet(**samples.SMALL)
+SMALL = RRDBNet(**weight_files.SMALL)
 
 
 def assert_trees_equal(a, b):
@@ -40,16 +40,18 @@ def params_of(state_dict, module=SMALL):
 def both(tmp_path):
     """A BasicSR file of params and params_ema."""
     path = tmp_path / "net_g_5.pth"
-    save_generator(path, SMALL, params_of(samples.generator()), params_of(samples.generator(seed=1)))
+    save_generator(
+        path, SMALL, params_of(weight_files.generator()), params_of(weight_files.generator(seed=1))
+    )
     return path
 
 
 def test_load_model_takes_the_average_unless_told(both):
     module, variables = esrgan_jax.load_model(both)
     assert module == SMALL
-    assert_trees_equal(variables, {"params": params_of(samples.generator(seed=1))})
+    assert_trees_equal(variables, {"params": params_of(weight_files.generator(seed=1))})
     _, variables = load_model(str(both), key="params")
-    assert_trees_equal(variables, {"params": params_of(samples.generator())})
+    assert_trees_equal(variables, {"params": params_of(weight_files.generator())})
     assert all(type(leaf) is np.ndarray for leaf in jax.tree.leaves(variables))
     with pytest.raises(
         WeightFileError, match=r"net_g_5\.pth holds no generator: it has params and params_ema"
@@ -58,8 +60,8 @@ def test_load_model_takes_the_average_unless_told(both):
 
 
 def test_committed_files_of_all_containers_are_one_network():
-    tiny = RRDBNet(**samples.TINY)
-    expected = params_of(samples.generator(**samples.TINY), tiny)
+    tiny = RRDBNet(**weight_files.TINY)
+    expected = params_of(weight_files.generator(**weight_files.TINY), tiny)
     for name in ("legacy_old_bare.pth", "tar_old_bare.pth"):
         module, variables = load_model(DATA / name)
         assert module == tiny
@@ -74,14 +76,14 @@ def test_committed_files_of_all_containers_are_one_network():
 
 def test_what_training_starts_from(both, tmp_path):
     """RECIPES 4: G from `params`, its average from `params_ema`, else from `params`."""
-    params, ema = params_of(samples.generator()), params_of(samples.generator(seed=1))
+    params, ema = params_of(weight_files.generator()), params_of(weight_files.generator(seed=1))
     module, got_params, got_ema = load_generator_weights(both)
     assert module == SMALL
     assert_trees_equal(got_params, params)
     assert_trees_equal(got_ema, ema)
     for wrapper, _seed in (("params", 0), ("params_ema", 0), ("bare", 0), ("state_dict/generator.", 0)):
         path = tmp_path / "one.pth"
-        containers.write(path, numbers_only(samples.WRAPPERS[wrapper](samples.generator())))
+        containers.write(path, numbers_only(weight_files.WRAPPERS[wrapper](weight_files.generator())))
         _, got_params, got_ema = load_generator_weights(path)
         assert_trees_equal(got_params, params)
         assert_trees_equal(got_ema, params)
@@ -98,7 +100,7 @@ def numbers_only(tree):
 def test_networks_of_two_sizes_in_one_file(tmp_path):
     containers.write(
         tmp_path / "file.pth",
-        {"params": samples.generator(), "params_ema": samples.generator(**samples.TINY)},
+        {"params": weight_files.generator(), "params_ema": weight_files.generator(**weight_files.TINY)},
     )
     with pytest.raises(WeightFileError, match="of different networks"):
         load_generator_weights(tmp_path / "file.pth")
@@ -106,7 +108,7 @@ def test_networks_of_two_sizes_in_one_file(tmp_path):
 
 def test_discriminator_round_trip(tmp_path):
     module = VGGStyleDiscriminator(num_feat=2)
-    state_dict = samples.discriminator()
+    state_dict = weight_files.discriminator()
     variables = from_state_dict(module, state_dict)
     path = tmp_path / "net_d_5.pth"
     save_discriminator(path, module, jax.device_put(variables))
@@ -120,7 +122,7 @@ def test_discriminator_round_trip(tmp_path):
 
 def test_the_wrong_network(both, tmp_path):
     d = tmp_path / "net_d.pth"
-    containers.write(d, {"params": samples.discriminator()})
+    containers.write(d, {"params": weight_files.discriminator()})
     with pytest.raises(
         WeightFileError, match=r"net_d\.pth is a discriminator: a generator is needed here\.$"
     ):
@@ -141,7 +143,7 @@ def test_scale_3_by_word_and_by_metadata(tmp_path):
     from esrgan_jax.weights.layouts import recognise
     from esrgan_jax.weights.save import save_networks
 
-    state_dict = samples.generator(upsamples=1)
+    state_dict = weight_files.generator(upsamples=1)
     path = tmp_path / "x3.safetensors"
     containers.write(path, state_dict)
     assert load_model(path)[0].scale == 2
@@ -154,12 +156,12 @@ def test_scale_3_by_word_and_by_metadata(tmp_path):
 
 
 def test_run_folder(tmp_path):
-    params, ema = params_of(samples.generator(scale=2), RRDBNet(scale=2, **samples.SMALL)), None
+    params, ema = params_of(weight_files.generator(scale=2), RRDBNet(scale=2, **weight_files.SMALL)), None
     ema = jax.tree.map(lambda x: x + 1, params)
-    config = {"scale": 2, "network_g": {**samples.SMALL, "remat": True}}
+    config = {"scale": 2, "network_g": {**weight_files.SMALL, "remat": True}}
     write_generator(tmp_path / "run", config, params, ema)
     module, variables = load_model(tmp_path / "run")
-    assert module == RRDBNet(scale=2, **samples.SMALL)
+    assert module == RRDBNet(scale=2, **weight_files.SMALL)
     assert_trees_equal(variables["params"], ema)
     assert_trees_equal(load_model(tmp_path / "run", key="params")[1]["params"], params)
     _, got_params, got_ema = load_generator_weights(tmp_path / "run")
@@ -182,7 +184,7 @@ def test_folder_without_checkpoint(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_vgg(tmp_path, suffix):
-    state_dict = samples.to_float32(reference_state_dict(vgg_shapes("vgg11", ["conv3_1"]), 0))
+    state_dict = weight_files.to_float32(reference_state_dict(vgg_shapes("vgg11", ["conv3_1"]), 0))
     path = tmp_path / f"vgg{suffix}"
     containers.write(path, {name: value.astype(np.float16) for name, value in state_dict.items()})
     module, variables = load_vgg(path, "vgg11", ("conv2_1",))
@@ -204,15 +206,15 @@ def test_our_files_load_in_torch_strictly(both, tmp_path):
 
     tree = torch.load(both, weights_only=True)
     assert list(tree) == ["params", "params_ema"]
-    reference = networks.RRDBNet(**samples.SMALL)
+    reference = networks.RRDBNet(**weight_files.SMALL)
     for role, seed in (("params", 0), ("params_ema", 1)):
         reference.load_state_dict(tree[role], strict=True)
         assert list(tree[role]) == list(reference.state_dict())
-        for name, value in samples.generator(seed=seed).items():
+        for name, value in weight_files.generator(seed=seed).items():
             assert tree[role][name].numpy().tobytes() == value.tobytes()
     path = tmp_path / "net_d.pth"
     module = VGGStyleDiscriminator(num_feat=2)
-    save_discriminator(path, module, from_state_dict(module, samples.discriminator()))
+    save_discriminator(path, module, from_state_dict(module, weight_files.discriminator()))
     networks.VGGStyleDiscriminator(num_feat=2).load_state_dict(
         torch.load(path, weights_only=True)["params"], strict=True
     )
@@ -228,7 +230,7 @@ def test_our_files_load_in_spandrel(tmp_path, suffix, scale):
     from esrgan_jax.weights.save import save_networks
 
     # spandrel takes num_grow_ch for 32 whatever the file says.
-    state_dict = samples.generator(scale=scale, num_feat=4, num_block=1, num_grow_ch=32)
+    state_dict = weight_files.generator(scale=scale, num_feat=4, num_block=1, num_grow_ch=32)
     path = tmp_path / f"file{suffix}"
     save_networks(path, {"params": recognise(state_dict, "file")})
     model = spandrel.ModelLoader().load_from_file(path)
@@ -264,7 +266,7 @@ def test_safetensors_metadata(tmp_path):
     from esrgan_jax.weights.layouts import recognise
     from esrgan_jax.weights.save import save_networks
 
-    save_networks(tmp_path / "a.safetensors", {"params": recognise(samples.generator(scale=2), "file")})
+    save_networks(tmp_path / "a.safetensors", {"params": recognise(weight_files.generator(scale=2), "file")})
     metadata = containers.read(tmp_path / "a.safetensors").metadata
     assert metadata["architecture"] == "RRDBNet"
     assert json.loads(metadata["scale"]) == 2

@@ -5,7 +5,7 @@ import http.server
 import threading
 
 import pytest
-from weights import samples
+from helpers import weight_files
 
 from esrgan_jax.errors import WeightFileError
 from esrgan_jax.models import RRDBNet
@@ -151,11 +151,11 @@ def test_offline(server, monkeypatch):
 
 
 def test_a_zoo_name_is_a_model(server, monkeypatch, tmp_path):
-    containers.write(tmp_path / "made.pth", {"params_ema": samples.generator()})
+    containers.write(tmp_path / "made.pth", {"params_ema": weight_files.generator()})
     server.content = (tmp_path / "made.pth").read_bytes()
     register(monkeypatch, zoo.ZOO["net"].address, server.content)
     module, _ = load_model("net")
-    assert module == RRDBNet(**samples.SMALL)
+    assert module == RRDBNet(**weight_files.SMALL)
 
 
 def test_the_files_of_the_zoo_are_well_described():

@@ -3,8 +3,8 @@
 import jax
 import numpy as np
 import pytest
-from disks import fill, small_disk
-from saved import assert_equal, make_states
+from helpers.disks import fill, small_disk
+from helpers.saved import assert_equal, make_states
 
 from esrgan_jax.errors import CheckpointError, ConfigError
 from esrgan_jax.runs.checkpoint import Best, Progress

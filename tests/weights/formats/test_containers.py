@@ -6,12 +6,12 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
-from weights import samples
+from helpers import weight_files
 
 from esrgan_jax.errors import WeightFileError
 from esrgan_jax.weights.formats import containers
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 
 
@@ -33,7 +33,7 @@ def assert_same(read, expected):
 
 @pytest.mark.parametrize("name", ["zip_odd.pth", "legacy_odd.pth"])
 def test_shared_storages_strides_and_scalars(name):
-    assert_same(containers.read(DATA / name).tree, samples.odd_tensors())
+    assert_same(containers.read(DATA / name).tree, weight_files.odd_tensors())
 
 
 def test_dtypes():
@@ -44,21 +44,25 @@ def test_dtypes():
 
 
 def test_committed_networks():
-    tiny = samples.generator(**samples.TINY)
+    tiny = weight_files.generator(**weight_files.TINY)
     contents = containers.read(DATA / "zip_new_both.pth")
     assert contents.container == "zip .pth"
-    assert_same(contents.tree, {"params": tiny, "params_ema": samples.generator(seed=1, **samples.TINY)})
+    assert_same(
+        contents.tree, {"params": tiny, "params_ema": weight_files.generator(seed=1, **weight_files.TINY)}
+    )
     contents = containers.read(DATA / "legacy_old_bare.pth")
     assert contents.container == "legacy .pth"
-    assert_same(contents.tree, samples.to_old(tiny))
+    assert_same(contents.tree, weight_files.to_old(tiny))
     contents = containers.read(DATA / "tar_old_bare.pth")
     assert contents.container == "tar .pth"
-    assert_same(contents.tree, samples.to_old(tiny))
-    half = samples.map_arrays(lambda x: x.astype(np.float16), {"state_dict": samples.to_middle(tiny)})
+    assert_same(contents.tree, weight_files.to_old(tiny))
+    half = weight_files.map_arrays(
+        lambda x: x.astype(np.float16), {"state_dict": weight_files.to_middle(tiny)}
+    )
     assert_same(containers.read(DATA / "legacy_middle_half.pth").tree, half)
     contents = containers.read(DATA / "new_bfloat16.safetensors")
     assert contents.container == "safetensors"
-    bfloat16 = samples.map_arrays(lambda x: x.astype(ml_dtypes.bfloat16), tiny)
+    bfloat16 = weight_files.map_arrays(lambda x: x.astype(ml_dtypes.bfloat16), tiny)
     assert_same(dict(sorted(contents.tree.items())), dict(sorted(bfloat16.items())))
 
 
@@ -72,7 +76,7 @@ def test_arrays_are_views_that_cannot_be_written_to():
 
 
 def torch_tree(torch, tree, dtype):
-    return samples.map_arrays(
+    return weight_files.map_arrays(
         lambda x: torch.from_numpy(x.copy()).to(getattr(torch, dtype)) if x.dtype.kind == "f" else x, tree
     )
 
@@ -80,8 +84,8 @@ def torch_tree(torch, tree, dtype):
 FLAT = ("bare", "module.", "netG.")  # what a .safetensors file can hold
 MATRIX = [
     (wrapper, dialect, container, dtype)
-    for wrapper in samples.WRAPPERS
-    for dialect in samples.DIALECTS
+    for wrapper in weight_files.WRAPPERS
+    for dialect in weight_files.DIALECTS
     for container in ("zip", "legacy", "tar", "safetensors")
     for dtype in DTYPES
     if (container != "safetensors" or wrapper in FLAT)
@@ -92,11 +96,11 @@ MATRIX = [
 @pytest.mark.parametrize(("wrapper", "dialect", "container", "dtype"), MATRIX)
 def test_what_torch_writes_is_read_bit_for_bit(tmp_path, wrapper, dialect, container, dtype):
     torch = pytest.importorskip("torch")
-    state_dict = samples.DIALECTS[dialect](samples.generator(**samples.TINY))
-    expected = samples.map_arrays(
-        lambda x: x.astype(getattr(ml_dtypes, dtype, dtype)), samples.WRAPPERS[wrapper](state_dict)
+    state_dict = weight_files.DIALECTS[dialect](weight_files.generator(**weight_files.TINY))
+    expected = weight_files.map_arrays(
+        lambda x: x.astype(getattr(ml_dtypes, dtype, dtype)), weight_files.WRAPPERS[wrapper](state_dict)
     )
-    tree = torch_tree(torch, samples.WRAPPERS[wrapper](state_dict), dtype)
+    tree = torch_tree(torch, weight_files.WRAPPERS[wrapper](state_dict), dtype)
     path = tmp_path / "file"
     if container == "zip":
         torch.save(tree, path)
@@ -107,7 +111,7 @@ def test_what_torch_writes_is_read_bit_for_bit(tmp_path, wrapper, dialect, conta
         save_file(tree, path)
         expected = {name: expected[name] for name in containers.read(path).tree}
     else:
-        samples.write_tar(path, expected)
+        weight_files.write_tar(path, expected)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the old format is deprecated in several ways
             loaded = torch.load(path, weights_only=False)
@@ -210,7 +214,7 @@ def test_what_is_written_is_read_by_the_originals(tmp_path, suffix, dtype):
 
 
 def test_the_same_arrays_give_the_same_bytes(tmp_path):
-    tree = {"params": samples.generator(**samples.TINY)}
+    tree = {"params": weight_files.generator(**weight_files.TINY)}
     for name in ("a.pth", "b.pth"):
         containers.write(tmp_path / name, tree)
     assert (tmp_path / "a.pth").read_bytes() == (tmp_path / "b.pth").read_bytes()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import zipfile
 
-import div2k_zips
 import numpy as np
 import pytest
-from web import serve
+from helpers import div2k_zips
+from helpers.web import serve
 
 from esrgan_jax.data.preparation.div2k import ZipFile, fetch, zip_files, zip_originals
 from esrgan_jax.errors import ConfigError, DataError

@@ -1,7 +1,7 @@
 """The mutations, which are run by hand, still fit the code and name tests that exist."""
 
 import pytest
-from mutations import MUTATIONS, ROOT
+from soak.mutations import MUTATIONS, ROOT
 
 
 @pytest.mark.parametrize("name", MUTATIONS)

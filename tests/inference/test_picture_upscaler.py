@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from inference.smooth_network import write_smooth_network
+from helpers.smooth_network import write_smooth_network
 
 from esrgan_jax.errors import ConfigError
 from esrgan_jax.imaging.metadata import Metadata

@@ -13,7 +13,7 @@ from reference import goldens, weights
 
 from esrgan_jax.weights.formats import containers
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 BEFORE = """
 import json, jax

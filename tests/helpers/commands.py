@@ -17,7 +17,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from PIL import Image
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SMALL = (
     "--config.network_g.num_feat=4",
     "--config.network_g.num_block=1",

@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 import pytest
-from commands import (
+from helpers.commands import (
     PATIENCE,
     ROOT,
     SMALL,
@@ -23,7 +23,7 @@ from commands import (
     write_picture,
     write_pictures,
 )
-from disks import fill, small_disk
+from helpers.disks import fill, small_disk
 from PIL import Image
 
 import train

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import pytest
-from web import serve
+from helpers.web import serve
 
 from esrgan_jax.system import download as module
 from esrgan_jax.system.download import ChecksumError, DownloadError, download

@@ -1,4 +1,4 @@
-"""Files of folders as originals; tests/data/test_div2k.py has those of zip files."""
+"""Files of folders as originals; tests/data/preparation/test_div2k.py has those of zip files."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import socket
 import time
 
 import pytest
-from commands import Command, read_lines, write_pictures
+from helpers.commands import Command, read_lines, write_pictures
 
 from esrgan_jax.errors import ConfigError
 from esrgan_jax.system import processes

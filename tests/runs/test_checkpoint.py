@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from saved import assert_equal, make_states, write
+from helpers.saved import assert_equal, make_states, write
 
 from esrgan_jax.errors import ConfigError
 from esrgan_jax.runs import checkpoint

@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
-import div2k_zips
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from helpers import div2k_zips
 from PIL import Image
 
 from esrgan_jax.data.preparation.originals import folder_originals

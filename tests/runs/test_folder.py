@@ -6,7 +6,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from saved import assert_equal, make_states, write
+from helpers.saved import assert_equal, make_states, write
 
 from esrgan_jax.errors import CheckpointError, ConfigError
 from esrgan_jax.runs.folder import load_generator, newest_stage, read_config, write_config, write_generator

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from weights import samples
+from helpers import weight_files
 
 from esrgan_jax.errors import WeightFileError
 from esrgan_jax.weights.formats import containers
 from esrgan_jax.weights.load import load_model
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 FILES = ("zip_new_both.pth", "legacy_old_bare.pth", "tar_old_bare.pth", "new_bfloat16.safetensors")
 LEGACY_HEAD = b"".join(
     pickle.dumps(thing, 2) for thing in (0x1950A86A20F9469CFC6C, 1001, {"protocol_version": 1001})
@@ -79,7 +79,7 @@ def test_flipped_bytes(kind, tmp_path):
     st = hypothesis.strategies
     if kind == "safetensors":
         source = tmp_path / "odd.safetensors"
-        containers.write(source, {name: np.asarray(x) for name, x in samples.odd_tensors().items()})
+        containers.write(source, {name: np.asarray(x) for name, x in weight_files.odd_tensors().items()})
     else:
         source = DATA / f"{kind}_odd.pth"
     data = source.read_bytes()
@@ -385,13 +385,15 @@ def test_a_safetensors_header_of_absurd_length(tmp_path):
 
 def test_a_model_of_absurd_width(tmp_path):
     """Sizes are read off one array; that they are real is checked before anything of that size is made."""
-    state_dict = samples.generator(**samples.TINY)
+    state_dict = weight_files.generator(**weight_files.TINY)
     state_dict["conv_first.weight"] = np.zeros((200_000, 3, 3, 3), np.float32)
     containers.write(tmp_path / "file.safetensors", state_dict)
     assert_bounded(tmp_path / "file.safetensors", "has .* of shape")
 
 
 def test_quantised_weights(tmp_path):
-    state_dict = {name: value.astype(np.int8) for name, value in samples.generator(**samples.TINY).items()}
+    state_dict = {
+        name: value.astype(np.int8) for name, value in weight_files.generator(**weight_files.TINY).items()
+    }
     containers.write(tmp_path / "file.safetensors", state_dict)
     assert_bounded(tmp_path / "file.safetensors", "int8: quantised weights cannot be used")

@@ -14,7 +14,7 @@ from esrgan_jax.training.presets import PRESETS
 # How ml_collections loads a file; Python only shows it to people who ask for such warnings.
 pytestmark = pytest.mark.filterwarnings(r"ignore:the load_module\(\) method:DeprecationWarning")
 
-FOLDER = Path(__file__).parents[1] / "configs"
+FOLDER = Path(__file__).parents[2] / "configs"
 FILES = sorted(FOLDER.glob("*.py"))
 EXPERIMENTS = [path for path in FILES if path.stem != "base"]
 

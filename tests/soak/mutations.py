@@ -1,4 +1,4 @@
-"""Breaks the code in one place at a time and checks that a test notices: `python tests/mutations.py [NAME ...]`.
+"""Breaks the code in one place at a time and checks that a test notices: `python tests/soak/mutations.py [NAME ...]`.
 
 Each mutation replaces one text in a copy of the package and runs the tests named with it; it passes if they fail.
 About a quarter of a minute for each; not part of the suite.
@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 GOLDENS = "tests/training/test_goldens.py::test_five_iterations_in_float64"
 GUARD = "tests/training/test_guard.py"
 MASK = "tests/models/test_mask.py"
@@ -183,7 +183,7 @@ def survives(mutation: Mutation) -> bool:
         file = copy / "esrgan_jax" / mutation.file
         text = file.read_text()
         if mutation.old not in text:
-            raise SystemExit(f"{mutation.file} no longer has {mutation.old!r}: mend tests/mutations.py.")
+            raise SystemExit(f"{mutation.file} no longer has {mutation.old!r}: mend tests/soak/mutations.py.")
         file.write_text(text.replace(mutation.old, mutation.new, 1))
         # "." first, or an installed package would be tested instead of the copy.
         command = [

@@ -14,7 +14,7 @@ from esrgan_jax.errors import DataError, InferenceError
 from esrgan_jax.evaluation.scores import SCORES, evaluate, evaluate_bicubic, mean_scores
 from esrgan_jax.imaging import imresize
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
