@@ -17,7 +17,7 @@ import sys
 import traceback
 
 from esrgan_jax.errors import UserError
-from esrgan_jax.system.exit import leave
+from esrgan_jax.system.exit import exit_now
 from esrgan_jax.training.command_line import parse
 
 
@@ -39,10 +39,10 @@ def main() -> int:
         count = config.distributed.num_processes or 1
         shares = [config[stage].batch_size // count for stage in config.stages if stage in config]
         devices.prepare(shares, config.num_devices)
-        processes.join(config.distributed)
+        processes.initialize(config.distributed)
         with contextlib.suppress(Stopped):
             train_and_evaluate(config, workdir)
-        processes.part()
+        processes.shutdown()
     except UserError as error:
         print(f"train.py: {error}", file=sys.stderr)
         return error.exit_code
@@ -53,7 +53,7 @@ def main() -> int:
 
 if __name__ == "__main__":
     try:
-        leave(main())
+        exit_now(main())
     except BaseException:
         traceback.print_exc()
-        leave(1, last_words=True)
+        exit_now(1, explain=True)

@@ -21,7 +21,7 @@ def make_stage(options: argparse.Namespace, devices: Any) -> tuple[Any, dict[str
     from esrgan_jax.models import RRDBNet, VGGFeatureExtractor, VGGStyleDiscriminator
     from esrgan_jax.system import parallel
     from esrgan_jax.training.optimizers import adam, multistep_schedule
-    from esrgan_jax.training.stages import GanStage, PixelStage, initial_generator, random_key
+    from esrgan_jax.training.stages import GanRecipe, PixelRecipe, initial_generator, random_key
     from esrgan_jax.training.steps import Perceptual
 
     dtype = None if options.dtype == "float32" else jnp.dtype(options.dtype)
@@ -36,12 +36,12 @@ def make_stage(options: argparse.Namespace, devices: Any) -> tuple[Any, dict[str
     common = {"ema_decay": 0.999, "devices": devices}
     params = initial_generator(generator, 0)
     if options.stage == "pixel":
-        pixel = PixelStage(generator, optimizer, pixel_weight=1.0, **common)
+        pixel = PixelRecipe(generator, optimizer, pixel_weight=1.0, **common)
         return pixel, pixel.initial_states(0, params)
     discriminator = VGGStyleDiscriminator(axis_name=parallel.AXIS, dtype=dtype)
     vgg = VGGFeatureExtractor("vgg19", ("conv5_4",), dtype=dtype)
     weights = jax.jit(vgg.init)(random_key(2), jnp.zeros((1, 32, 32, 3)))
-    gan = GanStage(
+    gan = GanRecipe(
         generator,
         discriminator,
         optimizer,

@@ -184,11 +184,11 @@ class Ours:
         from esrgan_jax.system.devices import (
             count_compiles,
         )
-        from esrgan_jax.system.memory import give_back_memory
+        from esrgan_jax.system.memory import trim_heap
 
         with count_compiles() as compiled:
             first = self._run(1)
-        give_back_memory()  # as training does
+        trim_heap()  # as training does
         self._run(WARM_UP)
         machine.restart_peak()
         return {

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from esrgan_jax.data.inspection import Report
+    from esrgan_jax.data.inspection import CheckReport
 
 NAMES_SHOWN = 5
 
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     return 0 if report.trains else 1
 
 
-def _inspect(args: argparse.Namespace) -> Report:
+def _inspect(args: argparse.Namespace) -> CheckReport:
     from esrgan_jax.data import inspection
     from esrgan_jax.data.sources import SampleSource, TfdsSource
     from esrgan_jax.errors import ConfigError
@@ -61,7 +61,7 @@ def _inspect(args: argparse.Namespace) -> Report:
             scale=args.scale,
             gt_size=args.gt_size,
             lr_template=args.lr_template,
-            watch=_watch,
+            progress=_watch,
         )
     if args.lr or args.lr_template:
         raise ConfigError(f"--lr and --lr-template go with a folder of HR images, not with {args.folder}.")
@@ -70,7 +70,7 @@ def _inspect(args: argparse.Namespace) -> Report:
         if tfds
         else SampleSource("train", args.scale)
     )
-    return inspection.inspect_source(source, gt_size=args.gt_size, watch=_watch)
+    return inspection.inspect_source(source, gt_size=args.gt_size, progress=_watch)
 
 
 def _watch(images: Iterable[Any], total: int) -> Iterable[Any]:
@@ -79,7 +79,7 @@ def _watch(images: Iterable[Any], total: int) -> Iterable[Any]:
     return tqdm(images, total=total, unit=" images", disable=not sys.stderr.isatty(), dynamic_ncols=True)
 
 
-def _as_json(args: argparse.Namespace, report: Report) -> dict[str, Any]:
+def _as_json(args: argparse.Namespace, report: CheckReport) -> dict[str, Any]:
     from esrgan_jax.data.inspection import CONVERTED, DUPLICATE, STOPS
 
     def listed(kinds: tuple[str, ...]) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def _as_json(args: argparse.Namespace, report: Report) -> dict[str, Any]:
     }
 
 
-def _print(report: Report) -> None:
+def _print(report: CheckReport) -> None:
     from esrgan_jax.data.inspection import CONVERTED, DUPLICATE, STOPS
 
     print(f"{report.images} images, all of them read")

@@ -52,8 +52,8 @@ def run(args: argparse.Namespace) -> int:
     from esrgan_jax.weights import load, save
 
     save.check_destination(args.destination)
-    load.check_arch(args.arch)
-    source = load.open_source(args.source)
+    load.check_architecture_name(args.arch)
+    source = load.open_weights(args.source)
     chosen = source.choose(args.key)
     roles = {found.role: found for found in reversed(source.found) if found.role.startswith("params")}
     if args.key or chosen.role not in roles:
@@ -66,5 +66,5 @@ def run(args: argparse.Namespace) -> int:
         source.variables(network)  # refuses what nobody could load
     save.save_networks(args.destination, networks)
     network = next(iter(networks.values()))
-    print(f"{args.destination}: {save.architecture(network.module)}, {' and '.join(networks)}")
+    print(f"{args.destination}: {save.architecture_name(network.module)}, {' and '.join(networks)}")
     return 0

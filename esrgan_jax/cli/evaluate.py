@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from esrgan_jax.evaluation.test_sets import Images
+    from esrgan_jax.evaluation.test_sets import TestSet
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,20 +82,22 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from esrgan_jax.errors import ConfigError
-    from esrgan_jax.evaluation.page import ReportPage
+    from esrgan_jax.evaluation.page import ResultPage
     from esrgan_jax.evaluation.scores import evaluate, score
-    from esrgan_jax.evaluation.table import Report, Row
-    from esrgan_jax.evaluation.test_sets import open_images
+    from esrgan_jax.evaluation.table import ResultTable, Row
+    from esrgan_jax.evaluation.test_sets import open_test_set
     from esrgan_jax.imaging import imresize, write_png
 
     if args.crop_border is not None and args.crop_border < 0:
         raise ConfigError(f"--crop-border (={args.crop_border}) must be 0 or more.")
     upscale, model, scale = _model(args)
-    images = open_images(args.hr, args.lr, scale=scale, lr_template=args.lr_template, data_dir=args.data_dir)
+    images = open_test_set(
+        args.hr, args.lr, scale=scale, lr_template=args.lr_template, data_dir=args.data_dir
+    )
     border = scale if args.crop_border is None else args.crop_border
-    report = Report(model, images.hr, images.lr, scale, border, images.names, images.published)
+    report = ResultTable(model, images.hr, images.lr, scale, border, images.names, images.published)
     files = _files_to_save(args.save, images) if args.save else []
-    page = ReportPage() if args.html else None
+    page = ResultPage() if args.html else None
     for path in [*files[:1], *([args.html] if args.html else [])]:
         _check_writable(path)
     if not args.json:
@@ -162,7 +164,7 @@ def _model(args: argparse.Namespace) -> tuple[Callable[[Any], Any], str, int]:
     return upscaler, words, module.scale
 
 
-def _files_to_save(folder: Path, images: "Images") -> list[Path]:
+def _files_to_save(folder: Path, images: "TestSet") -> list[Path]:
     """Where to write the picture of each image."""
     from esrgan_jax.errors import ConfigError
     from esrgan_jax.imaging import IMAGE_SUFFIXES

@@ -47,8 +47,8 @@ def _report(args: argparse.Namespace) -> dict[str, Any]:
     from esrgan_jax.system.download import sha256
     from esrgan_jax.weights import load, save
 
-    load.check_arch(args.arch)
-    source = load.open_source(args.source)
+    load.check_architecture_name(args.arch)
+    source = load.open_weights(args.source)
     is_file = source.path.is_file()
     report: dict[str, Any] = {
         "file": str(source.path),
@@ -77,8 +77,8 @@ def _report(args: argparse.Namespace) -> dict[str, Any]:
         report["dtype"] = sorted({str(array.dtype) for array in counted.values()})
         network = source.recognise(chosen, args.arch, args.scale)
         report["dialect"] = network.dialect
-        report["architecture"] = save.architecture(network.module)
-        report["fields"] = save.fields(network.module)
+        report["architecture"] = save.architecture_name(network.module)
+        report["fields"] = save.architecture_fields(network.module)
         source.variables(network)
         report["loadable"] = True
     except WeightFileError as error:

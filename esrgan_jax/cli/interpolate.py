@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     save.check_destination(args.output)
     networks = []
     for path in (args.a, args.b):
-        source = load.open_source(path)
+        source = load.open_weights(path)
         network = source.recognise(source.choose(args.key))
         source.variables(network)  # refuses what does not fit
         networks.append(network)
@@ -48,5 +48,5 @@ def run(args: argparse.Namespace) -> int:
         )
     save.save_networks(args.output, {"params": save.interpolate(a, b, args.alpha)})
     shares = f"{1 - args.alpha:g} of {args.a} and {args.alpha:g} of {args.b}"
-    print(f"{args.output}: {save.architecture(a.module)}, {shares}")
+    print(f"{args.output}: {save.architecture_name(a.module)}, {shares}")
     return 0

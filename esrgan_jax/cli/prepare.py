@@ -89,12 +89,12 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from esrgan_jax.data.preparation.prepare import prepare
     from esrgan_jax.data.preparation.records import RecordSet
-    from esrgan_jax.data.preparation.subimages import Grid
+    from esrgan_jax.data.preparation.subimages import SubimageGrid
     from esrgan_jax.errors import ConfigError
 
     is_div2k = args.source == DIV2K
     made_lr = args.lr is None if not is_div2k else args.lr == BICUBIC
-    grid = None if args.whole else Grid(args.crop_size, args.step)
+    grid = None if args.whole else SubimageGrid(args.crop_size, args.step)
     if grid is not None:
         grid.check(args.scale)
     if is_div2k and args.lr not in (None, BICUBIC):
@@ -160,7 +160,7 @@ def _div2k_splits(args: argparse.Namespace, grid: Any, downloads: Path) -> tuple
     files = div2k.zip_files(args.scale, with_lr=args.lr is None)
     folder = (args.downloads or downloads).expanduser()
     paths = {
-        kind: div2k.fetch(file, folder, mirror=args.mirror, any_checksum=args.any_checksum)
+        kind: div2k.fetch_zip(file, folder, mirror=args.mirror, any_checksum=args.any_checksum)
         for kind, file in files.items()
     }
     splits = {

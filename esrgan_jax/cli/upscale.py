@@ -93,9 +93,9 @@ _overlap.__name__ = "overlap"  # what argparse calls it when it is neither
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
-    from esrgan_jax.inference.batch.tasks import plan_jobs
+    from esrgan_jax.inference.batch.tasks import plan_tasks
 
-    jobs = plan_jobs(args.inputs, args.output, suffix=args.suffix, format=args.format)
+    jobs = plan_tasks(args.inputs, args.output, suffix=args.suffix, format=args.format)
     _check(args, jobs)
     wanted = [job for job in jobs if not (args.skip_existing and job.destination.exists())]
     if not wanted:
@@ -106,10 +106,10 @@ def run(args: argparse.Namespace) -> int:
     upscaler = _load(args)
 
     from esrgan_jax.inference.batch.conveyor import Conveyor
-    from esrgan_jax.inference.batch.progress import Report
+    from esrgan_jax.inference.batch.progress import UpscaleProgress
 
     tiles = {job: _count_tiles(upscaler, job) for job in wanted}
-    report = Report(tiles, skipped=len(jobs) - len(wanted))
+    report = UpscaleProgress(tiles, skipped=len(jobs) - len(wanted))
     conveyor = Conveyor(upscaler, quality=args.quality, stream=args.stream)
     try:
         for event in conveyor.run(wanted):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from jaxtyping import UInt8
 
 
-class Place(NamedTuple):
+class CropPlace(NamedTuple):
     """Which patch of a pair is taken, and how it is turned: everything random about a patch."""
 
     y: int
@@ -29,14 +29,14 @@ class Place(NamedTuple):
     """Rows and columns swapped, after the mirrors."""
 
 
-def draw_place(
+def draw_crop(
     lr_size: tuple[int, int],
     gt_size: int,
     scale: int,
     rng: np.random.Generator,
     hflip: bool = True,
     rotation: bool = True,
-) -> Place:
+) -> CropPlace:
     """Draws a place, every place of the LR grid equally likely, and one of the eight orientations.
 
     Args:
@@ -59,13 +59,13 @@ def draw_place(
     y = int(rng.integers(lr_size[0] - side + 1))
     x = int(rng.integers(lr_size[1] - side + 1))
     flip_x, flip_y, transpose = (rng.random(3) < 0.5).tolist()
-    return Place(y * scale, x * scale, hflip and flip_x, rotation and flip_y, rotation and transpose)
+    return CropPlace(y * scale, x * scale, hflip and flip_x, rotation and flip_y, rotation and transpose)
 
 
-def cut(
+def crop_pair(
     lr: UInt8[np.ndarray, "h w c"],
     hr: UInt8[np.ndarray, "H W c"],
-    place: Place,
+    place: CropPlace,
     gt_size: int,
     scale: int,
 ) -> tuple[UInt8[np.ndarray, "p p c"], UInt8[np.ndarray, "P P c"]]:
@@ -97,7 +97,7 @@ def cut(
     )
 
 
-def _turned(image: np.ndarray, place: Place, top: int, left: int, side: int) -> np.ndarray:
+def _turned(image: np.ndarray, place: CropPlace, top: int, left: int, side: int) -> np.ndarray:
     patch = image[top : top + side, left : left + side]
     # OpenCV copies while it mirrors, 15 times faster than numpy copies a mirrored view of 3-byte pixels.
     if place.flip_x or place.flip_y:

@@ -7,22 +7,22 @@ from pathlib import Path
 
 import numpy as np
 
-from esrgan_jax.data.lr_names import Partners
+from esrgan_jax.data.lr_names import LrNames
 from esrgan_jax.data.pairs import (
     DEFAULT_MEMORY_BYTES,
     Pair,
     PairMemory,
+    bicubic_lr,
     crop_to_hr,
     crop_to_multiple,
-    in_pixels,
-    shrink,
+    size_text,
     sizes_fit,
 )
 from esrgan_jax.errors import ConfigError, DataError
 from esrgan_jax.imaging.rgb_files import image_size, read_rgb, write_png
 from esrgan_jax.system.files import cache_dir
 
-_ALGORITHM = 2
+_SHRINK_VERSION = 2
 """Counts the changes of `shrink` that change a value: what is cached from before them is not used."""
 
 
@@ -66,13 +66,13 @@ class FolderSource:
         self._scale = scale
         self._memory = PairMemory(memory_bytes)
         self._cache = cache_dir() / "lr" / f"x{scale}"
-        partners = Partners(hr, lr, scale, lr_template)
+        partners = LrNames(hr, lr, scale, lr_template)
         self._hr_files: list[Path] = []
         self._lr_files: list[Path] | None = None if lr is None else []
         self._sizes: list[tuple[int, int]] = []
         for file in partners.hr_files:
             try:
-                partner = partners.find(file)
+                partner = partners.lr_file(file)
                 size = _checked_size(file, partner, scale)
             except DataError as error:
                 if skipped is None or (file == partners.hr_files[-1] and not self._hr_files):
@@ -107,8 +107,8 @@ class FolderSource:
         image = read_rgb(file)
         if image.shape[:2] != self._sizes[index]:
             raise DataError(
-                f"{file} had {in_pixels(self._sizes[index])} when it was checked and has "
-                f"{in_pixels(image.shape)} now: leave the folder alone while it is in use, and start again."
+                f"{file} had {size_text(self._sizes[index])} when it was checked and has "
+                f"{size_text(image.shape)} now: leave the folder alone while it is in use, and start again."
             )
         hr = crop_to_multiple(image, self._scale)
         if self._lr_files is None:
@@ -122,7 +122,7 @@ class FolderSource:
             return hr
         shape = (hr.shape[0] // self._scale, hr.shape[1] // self._scale, 3)
         status = file.stat()
-        key = f"{file.resolve()}|{status.st_size}|{status.st_mtime_ns}|x{self._scale}|{_ALGORITHM}"
+        key = f"{file.resolve()}|{status.st_size}|{status.st_mtime_ns}|x{self._scale}|{_SHRINK_VERSION}"
         digest = hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
         cached = self._cache / digest[:2] / f"{digest[2:34]}.png"
         if cached.is_file():
@@ -132,7 +132,7 @@ class FolderSource:
                 lr = None  # A cache that is damaged is made again, not complained about.
             if lr is not None and lr.shape == shape:
                 return lr
-        lr = shrink(hr, self._scale)
+        lr = bicubic_lr(hr, self._scale)
         try:
             write_png(cached, lr)
         except OSError as error:
@@ -148,7 +148,7 @@ def _checked_size(file: Path, partner: Path | None, scale: int) -> tuple[int, in
     size = image_size(file)
     if min(size) < scale:
         raise DataError(
-            f"{file} has {in_pixels(size)}, too few to be shrunk {scale} times: remove it from the folder."
+            f"{file} has {size_text(size)}, too few to be shrunk {scale} times: remove it from the folder."
         )
     if partner is not None:
         check_sizes(file, size, partner, image_size(partner), scale)
@@ -165,6 +165,6 @@ def check_sizes(
     """
     if not sizes_fit(size, lr_size, scale):
         raise DataError(
-            f"{lr_file} ({in_pixels(lr_size)}) is not {file} ({in_pixels(size)}) shrunk {scale} times: choose the "
+            f"{lr_file} ({size_text(lr_size)}) is not {file} ({size_text(size)}) shrunk {scale} times: choose the "
             "scale that fits, mend the pair, or leave the LR folder out to have LR images made."
         )

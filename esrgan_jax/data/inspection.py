@@ -13,10 +13,10 @@ import numpy as np
 from PIL import UnidentifiedImageError
 
 from esrgan_jax.data.folder import check_sizes
-from esrgan_jax.data.lr_names import Partners
-from esrgan_jax.data.pairs import Source, in_pixels
+from esrgan_jax.data.lr_names import LrNames
+from esrgan_jax.data.pairs import PairSource, size_text
 from esrgan_jax.errors import DataError
-from esrgan_jax.imaging.rgb_files import explained, open_with_pillow, read_rgb
+from esrgan_jax.imaging.rgb_files import open_with_pillow, read_errors, read_rgb
 from esrgan_jax.system.devices import available_cores
 
 STOPS = ("not an image", "corrupt", "too small", "no LR image", "wrong scale")
@@ -38,7 +38,7 @@ class Finding(NamedTuple):
 
 
 @dataclasses.dataclass
-class Report:
+class CheckReport:
     """What was found.
 
     Attributes:
@@ -57,7 +57,7 @@ class Report:
         return not self.bad
 
 
-Watch = Callable[[Iterable[Any], int], Iterable[Any]]
+ProgressBar = Callable[[Iterable[Any], int], Iterable[Any]]
 """Hands on what it is given, of that many; a progress bar does something beside."""
 
 
@@ -68,8 +68,8 @@ def inspect_folder(
     scale: int,
     gt_size: int,
     lr_template: str | None = None,
-    watch: Watch = lambda images, _: images,
-) -> Report:
+    progress: ProgressBar = lambda images, _: images,
+) -> CheckReport:
     """Reads every image of a folder, and its LR image, from beginning to end, with all cores.
 
     Args:
@@ -78,19 +78,19 @@ def inspect_folder(
       scale: how many times HR is larger.
       gt_size: side of the HR patch in pixels.
       lr_template: see `Partners`.
-      watch: progress.
+      progress: progress.
 
     Raises:
       DataError, ConfigError: the folders or the template cannot be used; not for single images.
     """
-    partners = Partners(hr, lr, scale, lr_template)
+    partners = LrNames(hr, lr, scale, lr_template)
 
     def inspect(file: Path) -> _Inspected:
         findings, size, digest = _inspect_file(file)
         if size is not None and min(size) < gt_size:
             findings.append(_too_small(str(file), size))
         try:
-            partner = partners.find(file)
+            partner = partners.lr_file(file)
         except DataError as error:
             findings.append(Finding("no LR image", str(file), str(error)))
             partner = None
@@ -104,10 +104,12 @@ def inspect_folder(
                     findings.append(Finding("wrong scale", str(file), str(error)))
         return _Inspected(str(file), findings, digest)
 
-    return _inspect_all(inspect, partners.hr_files, watch)
+    return _inspect_all(inspect, partners.hr_files, progress)
 
 
-def inspect_source(source: Source, *, gt_size: int, watch: Watch = lambda images, _: images) -> Report:
+def inspect_source(
+    source: PairSource, *, gt_size: int, progress: ProgressBar = lambda images, _: images
+) -> CheckReport:
     """The same for a source that is no folder, as far as its images can still tell."""
 
     def inspect(index: int) -> _Inspected:
@@ -121,7 +123,7 @@ def inspect_source(source: Source, *, gt_size: int, watch: Watch = lambda images
             findings.append(_too_small(name, hr.shape))
         return _Inspected(name, findings, _digest(hr))
 
-    return _inspect_all(inspect, range(len(source)), watch)
+    return _inspect_all(inspect, range(len(source)), progress)
 
 
 class _Inspected(NamedTuple):
@@ -130,10 +132,10 @@ class _Inspected(NamedTuple):
     digest: bytes | None
 
 
-def _inspect_all(inspect: Callable[[Any], _Inspected], images: Any, watch: Watch) -> Report:
-    report = Report(images=len(images))
+def _inspect_all(inspect: Callable[[Any], _Inspected], images: Any, progress: ProgressBar) -> CheckReport:
+    report = CheckReport(images=len(images))
     names: dict[bytes, str] = {}  # of the first image with these pixels; some 200 bytes an image
-    for name, findings, digest in watch(_in_threads(inspect, images), len(images)):
+    for name, findings, digest in progress(_in_threads(inspect, images), len(images)):
         if digest is not None and names.setdefault(digest, name) != name:
             findings.append(Finding(DUPLICATE, name, f"the same pixels as {names[digest]}"))
         for kind, of, detail in findings:
@@ -155,7 +157,7 @@ def _inspect_file(file: Path) -> tuple[list[Finding], tuple[int, int] | None, by
     """Findings, (height, width), and a digest of the pixels; None where they cannot be read."""
     name = str(file)
     try:
-        with explained(file), open_with_pillow(file) as header:
+        with read_errors(file), open_with_pillow(file) as header:
             stored = _stored_as(header)
         image = read_rgb(file)
     except DataError as error:
@@ -184,7 +186,7 @@ def _stored_as(header: Any) -> dict[str, str]:
 
 
 def _too_small(name: str, size: tuple[int, ...]) -> Finding:
-    return Finding("too small", name, f"{in_pixels(size)}")
+    return Finding("too small", name, f"{size_text(size)}")
 
 
 def _is_grey(image: np.ndarray) -> bool:

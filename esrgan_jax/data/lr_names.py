@@ -10,7 +10,7 @@ from esrgan_jax.imaging.rgb_files import IMAGE_SUFFIXES, find_images
 from esrgan_jax.system.files import cache_dir
 
 
-class Partners:
+class LrNames:
     """The HR images of a folder, and the rule that finds the LR image of each.
 
     Args:
@@ -52,7 +52,7 @@ class Partners:
                 f"The HR folder {self.hr_folder} holds no image, neither itself nor in a folder below."
             )
 
-    def find(self, hr_file: Path) -> Path | None:
+    def lr_file(self, hr_file: Path) -> Path | None:
         """The LR image of one of `hr_files`; None where there is no LR folder.
 
         Raises:

@@ -46,17 +46,17 @@ class Order:
 
         They are the rest of the same epoch of the same source, so that a bad image moves no other.
         """
-        source, turn = (0, index) if len(self._sizes) == 1 else self._turn(index)
+        source, turn = (0, index) if len(self._sizes) == 1 else self._source_and_count(index)
         epoch, place = divmod(turn, self._sizes[source])
         order = self._epoch(source, epoch)
         for image in itertools.chain(order[place:], order[:place]):
             yield self._offsets[source] + int(image)
 
-    def _turn(self, index: int) -> tuple[int, int]:
+    def _source_and_count(self, index: int) -> tuple[int, int]:
         """Which source patch `index` comes from, and how many patches of that source come before it."""
         block, place = divmod(index, BLOCK)
-        sources, turns = self._block(block)
-        return int(sources[place]), int(turns[place])
+        sources, counts = self._block(block)
+        return int(sources[place]), int(counts[place])
 
     def _counts(self, patches: int) -> list[int]:
         counts = []
@@ -68,9 +68,9 @@ class Order:
     def _order_of_block(self, block: int) -> tuple[np.ndarray, np.ndarray]:
         first, end = self._counts(block * BLOCK), self._counts((block + 1) * BLOCK)
         sources = np.repeat(np.arange(len(self._sizes)), np.subtract(end, first))
-        turns = np.concatenate([np.arange(a, b) for a, b in zip(first, end, strict=True)])
+        counts = np.concatenate([np.arange(a, b) for a, b in zip(first, end, strict=True)])
         shuffled = self._rng(block, len(self._sizes)).permutation(BLOCK)
-        return sources[shuffled], turns[shuffled]
+        return sources[shuffled], counts[shuffled]
 
     def _order_of_epoch(self, source: int, epoch: int) -> np.ndarray:
         return self._rng(epoch, source).permutation(self._sizes[source])

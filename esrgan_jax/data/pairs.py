@@ -17,7 +17,7 @@ Pair = dict[str, np.ndarray]  # {"lr": uint8 [h, w, 3], "hr": uint8 [h * scale, 
 DEFAULT_MEMORY_BYTES = 2 << 30
 
 
-class Source(Protocol):
+class PairSource(Protocol):
     """What the pipeline and the evaluation ask of a source; several threads may ask at once."""
 
     def __len__(self) -> int:
@@ -39,7 +39,7 @@ def crop_to_multiple(hr: UInt8[np.ndarray, "H W 3"], scale: int) -> UInt8[np.nda
     return np.ascontiguousarray(hr[:height, :width])
 
 
-def shrink(hr: UInt8[np.ndarray, "H W 3"], scale: int) -> UInt8[np.ndarray, "h w 3"]:
+def bicubic_lr(hr: UInt8[np.ndarray, "H W 3"], scale: int) -> UInt8[np.ndarray, "h w 3"]:
     """The low-resolution picture of `hr` as papers make it: MATLAB's bicubic, rounded to uint8.
 
     Args:
@@ -59,7 +59,7 @@ def crop_to_hr(lr: UInt8[np.ndarray, "h w 3"], hr: np.ndarray, scale: int) -> UI
     return np.ascontiguousarray(lr[: hr.shape[0] // scale, : hr.shape[1] // scale])
 
 
-def in_pixels(size: tuple[int, ...]) -> str:
+def size_text(size: tuple[int, ...]) -> str:
     """An image's (height, width[, channels]) as people say it: width x height."""
     return f"{size[1]}x{size[0]} pixels"
 

@@ -9,16 +9,16 @@ from typing import Any, NamedTuple
 import grain
 import numpy as np
 
-from esrgan_jax.data.crops import cut, draw_place
+from esrgan_jax.data.crops import crop_pair, draw_crop
 from esrgan_jax.data.order import Order
-from esrgan_jax.data.pairs import Pair, Source
-from esrgan_jax.data.sources import Mixture, check_patch, check_patch_fits
+from esrgan_jax.data.pairs import Pair, PairSource
+from esrgan_jax.data.sources import Mixture, check_patch_fits, check_patch_sizes
 from esrgan_jax.errors import ConfigError, DataError
 from esrgan_jax.system.devices import available_cores
 
 
 def make_train_iterator(
-    source: Source,
+    source: PairSource,
     *,
     scale: int,
     gt_size: int,
@@ -73,14 +73,14 @@ def make_train_iterator(
         )
     if seed < 0:
         raise ConfigError(f"`seed` (={seed}) must be 0 or larger.")
-    check_patch(source, gt_size, skipped)
+    check_patch_sizes(source, gt_size, skipped)
     if num_threads is None:
         num_threads = max(2, min(8, available_cores() // 2))
 
     def cut_patch(element: _Read, rng: np.random.Generator) -> Pair:
         lr, hr = element.pair["lr"], element.pair["hr"]
-        place = draw_place(lr.shape[:2], gt_size, scale, rng, use_hflip, use_rot)
-        lr, hr = cut(lr, hr, place, gt_size, scale)
+        place = draw_crop(lr.shape[:2], gt_size, scale, rng, use_hflip, use_rot)
+        lr, hr = crop_pair(lr, hr, place, gt_size, scale)
         return {"lr": lr, "hr": hr}
 
     patches = _random_map(cut_patch, source, gt_size, seed, skipped)
@@ -129,7 +129,7 @@ class LocatedPatch(NamedTuple):
 
 
 def locate_patches(
-    source: Source,
+    source: PairSource,
     indices: Iterable[int],
     *,
     scale: int,
@@ -149,7 +149,7 @@ def locate_patches(
     """
 
     def locate(element: _Read, rng: np.random.Generator) -> LocatedPatch:
-        place = draw_place(element.pair["lr"].shape[:2], gt_size, scale, rng, use_hflip, use_rot)
+        place = draw_crop(element.pair["lr"].shape[:2], gt_size, scale, rng, use_hflip, use_rot)
         return LocatedPatch(source.name(element.image), *place)
 
     patches = _random_map(locate, source, gt_size, seed, skipped)
@@ -163,7 +163,7 @@ class _Read(NamedTuple):
 
 def _random_map(
     function: Callable[[_Read, np.random.Generator], Any],
-    source: Source,
+    source: PairSource,
     gt_size: int,
     seed: int,
     skipped: dict[str, str] | None,
@@ -179,7 +179,7 @@ def _random_map(
 class _Stream:
     """The images without end, as a source for grain."""
 
-    def __init__(self, source: Source, gt_size: int, seed: int, skipped: dict[str, str] | None):
+    def __init__(self, source: PairSource, gt_size: int, seed: int, skipped: dict[str, str] | None):
         self._source = source
         self._gt_size = gt_size
         sizes, weights = (

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from esrgan_jax.data.folder import FolderSource
-from esrgan_jax.data.pairs import Pair, Source, in_pixels
+from esrgan_jax.data.pairs import Pair, PairSource, size_text
 from esrgan_jax.data.samples import SampleSource
 from esrgan_jax.data.tfds import TfdsSource
 from esrgan_jax.errors import ConfigError, DataError
 
 
-def open_source(
+def open_pairs(
     spec: str | Path,
     *,
     split: str,
@@ -24,7 +24,7 @@ def open_source(
     weights: Sequence[float] = (),
     data_dir: str | Path | None = None,
     skipped: dict[str, str] | None = None,
-) -> Source:
+) -> PairSource:
     """Opens the source that a configuration names, and checks what can be checked without decoding images.
 
     Args:
@@ -53,7 +53,7 @@ def open_source(
             "between them, empty for a source without (HR1,HR2 and LR1,)."
         )
 
-    def open_one(one: str, one_lr: str) -> Source:
+    def open_one(one: str, one_lr: str) -> PairSource:
         if one_lr and (one == "sample" or one.startswith("tfds:")):
             raise ConfigError(
                 f"A folder of LR images ({one_lr}) goes with a folder of HR images, not with {one}."
@@ -80,7 +80,7 @@ class Mixture:
       ConfigError: a weight is missing, too much, or not above 0.
     """
 
-    def __init__(self, sources: Sequence[Source], weights: Sequence[float] = ()):
+    def __init__(self, sources: Sequence[PairSource], weights: Sequence[float] = ()):
         self.sizes = [len(source) for source in sources]
         numbers = all(isinstance(weight, int | float) and 0 < weight < float("inf") for weight in weights)
         if not numbers or (weights and len(weights) != len(sources)):
@@ -109,7 +109,7 @@ class Mixture:
         source, inner = self._find(index)
         return source.hr_size(inner)
 
-    def _find(self, index: int) -> tuple[Source, int]:
+    def _find(self, index: int) -> tuple[PairSource, int]:
         if not 0 <= index < len(self):
             raise IndexError(index)
         number = bisect.bisect_right(self._offsets, index) - 1
@@ -134,7 +134,7 @@ def split_specs(spec: str | Path) -> list[str]:
     return [one.strip() for one in str(spec).split(",")]
 
 
-def check_patch(source: Source, gt_size: int, skipped: dict[str, str] | None = None) -> None:
+def check_patch_sizes(source: PairSource, gt_size: int, skipped: dict[str, str] | None = None) -> None:
     """Checks that a patch fits into every image whose size is known without decoding it.
 
     Args:
@@ -160,6 +160,6 @@ def check_patch_fits(name: str, hr_size: tuple[int, int] | None, gt_size: int) -
     """The same for one image of size (height, width); None, an unknown size, passes."""
     if hr_size is not None and min(hr_size) < gt_size:
         raise DataError(
-            f"{name} has {in_pixels(hr_size)}, too few for a training patch of {gt_size}x{gt_size}: choose a "
+            f"{name} has {size_text(hr_size)}, too few for a training patch of {gt_size}x{gt_size}: choose a "
             "smaller gt_size, remove the image, or skip such images with --config.data.on_bad_image=skip."
         )

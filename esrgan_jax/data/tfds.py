@@ -15,10 +15,10 @@ from esrgan_jax.data.pairs import (
     DEFAULT_MEMORY_BYTES,
     Pair,
     PairMemory,
+    bicubic_lr,
     crop_to_hr,
     crop_to_multiple,
-    in_pixels,
-    shrink,
+    size_text,
     sizes_fit,
 )
 from esrgan_jax.errors import DataError
@@ -100,15 +100,15 @@ class TfdsSource:
         image = self._checked(index, example[self._hr_feature])
         if min(image.shape[:2]) < self._scale:
             raise DataError(
-                f"{self.name(index)} has {in_pixels(image.shape)}, too few to be shrunk {self._scale} times."
+                f"{self.name(index)} has {size_text(image.shape)}, too few to be shrunk {self._scale} times."
             )
         hr = crop_to_multiple(image, self._scale)
         if self._hr_feature == "image":
-            return {"lr": shrink(hr, self._scale), "hr": hr}
+            return {"lr": bicubic_lr(hr, self._scale), "hr": hr}
         lr = self._checked(index, example["lr"])
         if not sizes_fit(image.shape[:2], lr.shape[:2], self._scale):
             raise DataError(
-                f"{self.name(index)}: LR ({in_pixels(lr.shape)}) is not HR ({in_pixels(image.shape)}) shrunk "
+                f"{self.name(index)}: LR ({size_text(lr.shape)}) is not HR ({size_text(image.shape)}) shrunk "
                 f"{self._scale} times; choose the scale of the set."
             )
         return {"lr": crop_to_hr(lr, hr, self._scale), "hr": hr}

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from esrgan_jax.evaluation.scores import SCORES, Result
-from esrgan_jax.evaluation.table import TITLES, Report, Row, cell
+from esrgan_jax.evaluation.table import TITLES, ResultTable, Row, cell
 from esrgan_jax.imaging.color import rgb_to_y
 from esrgan_jax.system.files import atomic_write
 
@@ -36,7 +36,7 @@ figure.whole img { image-rendering: auto; } figcaption { margin-top: .25em; }
 """
 
 
-class ReportPage:
+class ResultPage:
     """Collects pictures while an evaluation runs, and writes one file that needs no other.
 
     It keeps no more than the details, as lossless WebP: some 0.2 MB an image.
@@ -66,7 +66,7 @@ class ReportPage:
         title = f"{html.escape(row.name)} <small>({hr.shape[1]}x{hr.shape[0]})</small>"
         self._sections.append(f'<h2>{title}</h2>\n<div class="pictures">{"".join(figures)}</div>')
 
-    def write(self, path: Path, report: Report) -> None:
+    def write(self, path: Path, report: ResultTable) -> None:
         """Writes the page; the whole file appears at `path`, or nothing does."""
         topics = "".join(f"<dt>{topic}</dt><dd>{html.escape(text)}</dd>" for topic, text in report.head())
         span = len(report.methods)

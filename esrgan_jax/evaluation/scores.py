@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from esrgan_jax.data.pairs import Pair, Source
+from esrgan_jax.data.pairs import Pair, PairSource
 from esrgan_jax.errors import DataError, InferenceError
 from esrgan_jax.imaging.color import to_uint8
 from esrgan_jax.imaging.resize import imresize
@@ -34,7 +34,7 @@ class Result:
 
 
 def evaluate(
-    upscale: Upscale, source: Source, scale: int, *, crop_border: int | None = None
+    upscale: Upscale, source: PairSource, scale: int, *, crop_border: int | None = None
 ) -> Iterator[Result]:
     """Upscales every LR picture of `source` and compares with its HR, see `protocol`.
 
@@ -60,7 +60,7 @@ def evaluate(
         yield Result(name, pair, sr, score(name, sr, pair["hr"], border))
 
 
-def evaluate_bicubic(source: Source, scale: int) -> dict[str, float]:
+def evaluate_bicubic(source: PairSource, scale: int) -> dict[str, float]:
     """The mean scores of MATLAB's bicubic enlargement."""
     return mean_scores([result.scores for result in evaluate(lambda lr: imresize(lr, scale), source, scale)])
 

@@ -27,7 +27,7 @@ class Row(NamedTuple):
 
 
 @dataclass
-class Report:
+class ResultTable:
     """The scores of a set of images, and what they belong to.
 
     Attributes:

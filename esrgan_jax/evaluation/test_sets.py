@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from esrgan_jax.data.pairs import Pair, Source, crop_to_hr, crop_to_multiple, in_pixels, sizes_fit
-from esrgan_jax.data.sources import open_source
+from esrgan_jax.data.pairs import Pair, PairSource, crop_to_hr, crop_to_multiple, size_text, sizes_fit
+from esrgan_jax.data.sources import open_pairs
 from esrgan_jax.errors import ConfigError, DataError
 from esrgan_jax.imaging.rgb_files import IMAGE_SUFFIXES, image_size, read_rgb
 
-LAYOUTS = {
+SET_LAYOUTS = {
     "BasicSR": ("GTmod12", "LRbicx{scale}"),
     "EDSR": ("HR", "LR_bicubic/X{scale}"),
     "DIV2K": ("DIV2K_valid_HR", "DIV2K_valid_LR_bicubic/X{scale}"),
@@ -19,13 +19,13 @@ LAYOUTS = {
 }
 """Where it is found: HR and LR below the folder of the set."""
 
-HUANG = "image_SRF_{scale}"
+HUANG_FOLDER = "image_SRF_{scale}"
 """Huang's sets have HR and LR in this one folder, as img_001_SRF_4_HR.png and img_001_SRF_4_LR.png."""
 
-NAMES = {"B100": "BSD100", "BSDS100": "BSD100", "DIV2K": "DIV2K validation"}
+SET_ALIASES = {"B100": "BSD100", "BSDS100": "BSD100", "DIV2K": "DIV2K validation"}
 """What a set is called here, where its folder may be called otherwise."""
 
-IMAGES = {"Set5": 5, "Set14": 14, "BSD100": 100, "Urban100": 100, "Manga109": 109, "DIV2K validation": 100}
+SET_SIZES = {"Set5": 5, "Set14": 14, "BSD100": 100, "Urban100": 100, "Manga109": 109, "DIV2K validation": 100}
 
 PUBLISHED_BICUBIC = {
     ("Set5", 4): (28.42, 0.8104),
@@ -37,7 +37,7 @@ PUBLISHED_BICUBIC = {
 """PSNR in dB and SSIM on Y of bicubic enlargement by (set, scale), as ESRGAN's paper has them."""
 
 
-class Images(NamedTuple):
+class TestSet(NamedTuple):
     """What is evaluated on.
 
     Attributes:
@@ -48,7 +48,7 @@ class Images(NamedTuple):
       published: PSNR and SSIM that papers have for bicubic on exactly these images, if any.
     """
 
-    source: Source
+    source: PairSource
     hr: str
     lr: str
     names: list[str]
@@ -56,14 +56,14 @@ class Images(NamedTuple):
     published: tuple[float, float] | None = None
 
 
-def open_images(
+def open_test_set(
     hr: str,
     lr: str | None = None,
     *,
     scale: int,
     lr_template: str | None = None,
     data_dir: str | None = None,
-) -> Images:
+) -> TestSet:
     """Opens a test set, whose HR and LR are found by its layout, or else a source.
 
     Args:
@@ -81,23 +81,23 @@ def open_images(
     found = None if lr or lr_template else _find_set(Path(hr).expanduser(), scale)
     if found is None:
         if lr is None and Path(hr).is_dir():
-            _refuse_several(Path(hr), scale)
-        source = open_source(
+            _refuse_folder_of_sets(Path(hr), scale)
+        source = open_pairs(
             hr, split="validation", scale=scale, lr=lr, lr_template=lr_template, data_dir=data_dir
         )
         lr_words = lr or ("the set's own, else " if hr.startswith("tfds:") else "") + made
         folders = [Path(folder) for folder in (hr, lr) if folder and Path(folder).is_dir()]
-        return Images(source, f"{len(source)} of {hr}", lr_words, _short_names(source), folders)
+        return TestSet(source, f"{len(source)} of {hr}", lr_words, _short_names(source), folders)
     if found.layout == "Huang":
         source = HuangSource(found.hr, scale)
     else:
-        source = open_source(found.hr, split="validation", scale=scale, lr=found.lr)
+        source = open_pairs(found.hr, split="validation", scale=scale, lr=found.lr)
     words = f"{len(source)} of {found.hr}: {found.name} as {found.layout} has it"
     published = PUBLISHED_BICUBIC.get((found.name, scale))
-    if IMAGES.get(found.name, len(source)) != len(source):
-        words, published = f"{words}, which should be {IMAGES[found.name]}", None
+    if SET_SIZES.get(found.name, len(source)) != len(source):
+        words, published = f"{words}, which should be {SET_SIZES[found.name]}", None
     folders = [folder for folder in (found.hr, found.lr) if folder]
-    return Images(source, words, str(found.lr or made), _short_names(source), folders, published)
+    return TestSet(source, words, str(found.lr or made), _short_names(source), folders, published)
 
 
 class _Found(NamedTuple):
@@ -109,20 +109,20 @@ class _Found(NamedTuple):
 
 def _find_set(folder: Path, scale: int) -> _Found | None:
     own = folder.resolve()
-    huang = HUANG.format(scale=scale)
+    huang = HUANG_FOLDER.format(scale=scale)
     for candidate, name in ((folder, own.parent.name), (folder / huang, own.name)):
         if candidate.resolve().name == huang and candidate.is_dir():
-            return _Found(NAMES.get(name, name), "Huang", candidate, candidate)
-    for layout, (hr_name, lr_name) in LAYOUTS.items():
+            return _Found(SET_ALIASES.get(name, name), "Huang", candidate, candidate)
+    for layout, (hr_name, lr_name) in SET_LAYOUTS.items():
         hr = folder / hr_name.format(folder=own.name)
         lr = folder / lr_name.format(folder=own.name, scale=scale)
         # A folder called HR alone may be anybody's.
         if hr.is_dir() and (layout != "EDSR" or lr.parent.is_dir()):
-            return _Found(NAMES.get(own.name, own.name), layout, hr, lr if lr.is_dir() else None)
+            return _Found(SET_ALIASES.get(own.name, own.name), layout, hr, lr if lr.is_dir() else None)
     return None
 
 
-def _refuse_several(folder: Path, scale: int) -> None:
+def _refuse_folder_of_sets(folder: Path, scale: int) -> None:
     sets = [child.name for child in sorted(folder.iterdir()) if child.is_dir() and _find_set(child, scale)]
     if sets:
         raise ConfigError(
@@ -130,7 +130,7 @@ def _refuse_several(folder: Path, scale: int) -> None:
         )
 
 
-def _short_names(source: Source) -> list[str]:
+def _short_names(source: PairSource) -> list[str]:
     names = [source.name(index) for index in range(len(source))]
     if not all(Path(name).is_file() for name in names):
         return names
@@ -160,7 +160,7 @@ class HuangSource:
                 raise DataError(f"{hr} has no LR image: {lr} does not exist; add it.")
             if not sizes_fit(image_size(hr), image_size(lr), scale):
                 raise DataError(
-                    f"{lr} ({in_pixels(image_size(lr))}) is not {hr} ({in_pixels(image_size(hr))}) shrunk {scale} "
+                    f"{lr} ({size_text(image_size(lr))}) is not {hr} ({size_text(image_size(hr))}) shrunk {scale} "
                     "times: mend the pair, or choose the scale that fits."
                 )
             self._pairs.append((hr, lr))

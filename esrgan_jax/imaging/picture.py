@@ -74,7 +74,9 @@ def round_to_8_bits(values: UInt[np.ndarray, "*shape"]) -> UInt[np.ndarray, "*sh
     return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def bleed(pixels: UInt[np.ndarray, "h w *c"], alpha: UInt[np.ndarray, "h w"]) -> UInt[np.ndarray, "h w *c"]:
+def fill_transparent(
+    pixels: UInt[np.ndarray, "h w *c"], alpha: UInt[np.ndarray, "h w"]
+) -> UInt[np.ndarray, "h w *c"]:
     """Gives fully transparent pixels the colour of the nearest pixel that is not.
 
     What such pixels hold is accidental, most often black. A network looks at neighbourhoods, and would draw it

@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 from esrgan_jax.errors import DataError
 from esrgan_jax.imaging.metadata import read_metadata
 from esrgan_jax.imaging.picture import Picture
-from esrgan_jax.imaging.rgb_files import explained, open_with_pillow, refuse_planes
+from esrgan_jax.imaging.rgb_files import open_with_pillow, read_errors, refuse_separate_planes
 
 if TYPE_CHECKING:
     from jaxtyping import UInt
@@ -41,11 +41,11 @@ def read_picture(path: str | os.PathLike) -> Picture:
         BMP or TIFF of at most 16 bits a value.
     """
     path = Path(path)
-    with explained(path):
+    with read_errors(path):
         data = path.read_bytes()
         with open_with_pillow(io.BytesIO(data)) as opened:
             file: Any = opened  # tags and frames belong to some formats only
-            _refuse_several(file, path)
+            _refuse_multi_page(file, path)
             depth = _depth(file, data, path)
             # Where no tag says how a TIFF lies, XMP may; Pillow obeys that and OpenCV does not.
             in_xmp = depth == 16 and file.format == "TIFF" and _ORIENTATION not in file.tag_v2
@@ -67,11 +67,11 @@ def read_picture(path: str | os.PathLike) -> Picture:
         metadata = dataclasses.replace(metadata, icc=None)
         notes += ("its colour profile is for pictures of another kind and was left out",)
     if alpha is not None:
-        alpha = _upright(alpha, orientation)
-    return Picture(_upright(pixels, orientation), alpha, metadata, lost + notes)
+        alpha = _apply_orientation(alpha, orientation)
+    return Picture(_apply_orientation(pixels, orientation), alpha, metadata, lost + notes)
 
 
-def _refuse_several(file: Any, path: Path) -> None:
+def _refuse_multi_page(file: Any, path: Path) -> None:
     """Refuses animations and TIFFs of several pages; smaller versions of the first page do not count."""
     frames = getattr(file, "n_frames", 1)
     if frames == 1 or file.format == "MPO":  # a phone's photo with a depth map beside it
@@ -100,7 +100,7 @@ def _depth(file: Any, data: bytes, path: Path) -> int:
         raise DataError(f"{path} has {words}values of {max(bits)} bits: save it with 8 or 16 bits.")
     depth = bits.pop()
     if depth == 16:
-        refuse_planes(file, path)
+        refuse_separate_planes(file, path)
     return depth
 
 
@@ -185,7 +185,7 @@ def _to_srgb(file: Any) -> tuple[Image.Image, str]:
     return rgb, f"{name} became sRGB"
 
 
-def _upright(values: UInt[np.ndarray, "h w *c"], orientation: int) -> UInt[np.ndarray, "h2 w2 *c"]:
+def _apply_orientation(values: UInt[np.ndarray, "h w *c"], orientation: int) -> UInt[np.ndarray, "h2 w2 *c"]:
     """Turns and mirrors a picture as its EXIF orientation (1 to 8) says."""
     if orientation >= 5:
         values = values.swapaxes(0, 1)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+READABLE = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 """What is read, by Pillow's names."""
 
 _BITS, _PLANAR, _SEPARATE = 258, 284, 2  # tags of TIFF
@@ -45,12 +45,12 @@ def read_rgb(path: str | os.PathLike) -> UInt8[np.ndarray, "h w 3"]:
     path = Path(path)
     # Pillow, not OpenCV, decides whether a file is sound: OpenCV has returned half-grey pictures for
     # truncated files, and reports errors to stderr only. The two decode equally fast and to equal values.
-    with explained(path):
+    with read_errors(path):
         data = path.read_bytes()
         with open_with_pillow(io.BytesIO(data)) as picture:
             if picture.mode in ("F", "I"):
                 raise DataError(f"{path} has 32 bits a value: save it with 8 or 16.")
-            refuse_planes(picture, path)
+            refuse_separate_planes(picture, path)
             # Pillow keeps the upper 8 bits of 16, without rounding.
             is_16_bit = picture.format in ("PNG", "TIFF") and ";16" in str(picture.tile)
             # Converting a palette with transparency warns that alpha is lost: it is meant to be.
@@ -63,7 +63,7 @@ def open_with_pillow(file: str | os.PathLike | io.BytesIO) -> Any:
     """Opens a picture of one of FORMATS, of up to 2**30 pixels (OpenCV's limit); decodes nothing yet."""
     # Pillow refuses above 179 megapixels; a 12-megapixel photo upscaled by 4 has 192.
     Image.MAX_IMAGE_PIXELS = 2**30
-    return Image.open(file, formats=FORMATS)
+    return Image.open(file, formats=READABLE)
 
 
 def image_size(path: str | os.PathLike) -> tuple[int, int]:
@@ -73,7 +73,7 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
       DataError: the file is missing or its header is not that of a picture; damage further on goes unseen.
     """
     path = Path(path)
-    with explained(path), open_with_pillow(path) as picture:
+    with read_errors(path), open_with_pillow(path) as picture:
         return picture.height, picture.width
 
 
@@ -118,7 +118,7 @@ def _decode_16_bit(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
     return cv2.cvtColor(levels.astype(np.uint8), cv2.COLOR_BGR2RGB)
 
 
-def refuse_planes(picture: Any, path: Path) -> None:
+def refuse_separate_planes(picture: Any, path: Path) -> None:
     """Refuses a TIFF that holds red, green and blue one after the other with 16 bits: nobody here decodes it."""
     if picture.format != "TIFF":
         return
@@ -127,7 +127,7 @@ def refuse_planes(picture: Any, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def explained(path: Path) -> Iterator[None]:
+def read_errors(path: Path) -> Iterator[None]:
     """Turns every failure to read `path` into a DataError of one sentence."""
     try:
         yield

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from esrgan_jax.imaging.metadata import Metadata
 
-FORMATS = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WebP", "tif": "TIFF", "tiff": "TIFF"}
+WRITABLE = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WebP", "tif": "TIFF", "tiff": "TIFF"}
 """What is written, by the suffix of the file."""
 
 STREAMED = ("PNG", "TIFF")
@@ -36,7 +36,7 @@ _LARGEST = {"JPEG": 65_500, "WebP": 16_383}  # pixels a side: the formats' own l
 
 def format_of(path: str | os.PathLike) -> str | None:
     """PNG, JPEG, WebP or TIFF, by the suffix of the name; None: it is not written."""
-    return FORMATS.get(Path(path).suffix.lower().removeprefix("."))
+    return WRITABLE.get(Path(path).suffix.lower().removeprefix("."))
 
 
 def check_size(path: str | os.PathLike, height: int, width: int) -> None:
@@ -53,7 +53,7 @@ def check_size(path: str | os.PathLike, height: int, width: int) -> None:
         )
 
 
-def fit(picture: Picture, path: str | os.PathLike) -> Picture:
+def fit_to_format(picture: Picture, path: str | os.PathLike) -> Picture:
     """The picture as a file of that name can hold it; what had to be changed is added to its notes."""
     name = format_of(path)
     if name in ("JPEG", "WebP"):
@@ -100,7 +100,7 @@ def write_picture(path: str | os.PathLike, picture: Picture, quality: int = QUAL
       DataError: the format cannot hold a picture of that size.
       OSError: the file cannot be written.
     """
-    picture = fit(picture, path)
+    picture = fit_to_format(picture, path)
     check_size(path, picture.height, picture.width)
     samples = picture.samples()
     if format_of(path) in STREAMED:

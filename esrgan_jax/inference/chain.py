@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from esrgan_jax.inference.channels import check_image, to_dtype, white
+from esrgan_jax.inference.channels import check_image, max_value, to_dtype
 from esrgan_jax.inference.upscaler import OnTile, Upscaler
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Chain:
     def _strips(self, image: np.ndarray, on_tile: OnTile | None) -> Iterator[tuple[int, np.ndarray]]:
         height, width, channels = (*image.shape, 1)[:3]
         counts = self._tile_counts(height, width, channels)
-        x = image.astype(np.float32) / np.float32(white(image.dtype))
+        x = image.astype(np.float32) / np.float32(max_value(image.dtype))
         *first, last = self._upscalers
         for index, upscaler in enumerate(first):
             x = upscaler(x, _part(on_tile, counts, index))

@@ -33,25 +33,29 @@ def check_image(image: Num[np.ndarray, "h w *c"]) -> None:
         raise ValueError("`image` holds values that are not finite (NaN or infinity).")
 
 
-def groups(channels: int, taken: int) -> list[slice]:
+def channel_groups(channels: int, network_channels: int) -> list[slice]:
     """Which channels of a picture go through the network together: colour, grey, and alpha by itself.
 
     Args:
       channels: of the picture, 1, 3 or 4.
-      taken: by the network, 1 or 3.
+      network_channels: by the network, 1 or 3.
     """
-    if taken == 1:
+    if network_channels == 1:
         return [slice(i, i + 1) for i in range(channels)]
     return [slice(0, 1)] if channels == 1 else [slice(0, 3), slice(3, 4)][: channels - 2]
 
 
-def to_network(pixels: Num[np.ndarray, "h w c"], taken: int) -> Float32[np.ndarray, "h w taken"]:
+def to_network(
+    pixels: Num[np.ndarray, "h w c"], network_channels: int
+) -> Float32[np.ndarray, "h w network_channels"]:
     """Pixels as the network takes them: float32, integers in [0, 1]; a grey channel is repeated."""
-    x = pixels.astype(np.float32) / np.float32(white(pixels.dtype))
-    return np.broadcast_to(x, (*x.shape[:2], taken))
+    x = pixels.astype(np.float32) / np.float32(max_value(pixels.dtype))
+    return np.broadcast_to(x, (*x.shape[:2], network_channels))
 
 
-def from_network(sr: Float32[np.ndarray, "h w taken"], channels: int) -> Float32[np.ndarray, "h w channels"]:
+def from_network(
+    sr: Float32[np.ndarray, "h w network_channels"], channels: int
+) -> Float32[np.ndarray, "h w channels"]:
     """What the network made of a group of `channels`: of grey that became coloured, the luma."""
     return sr if sr.shape[-1] == channels else (sr @ LUMA)[..., None]
 
@@ -64,10 +68,10 @@ def to_dtype(sr: Float32[np.ndarray, "*shape"], dtype: np.dtype) -> Num[np.ndarr
     if dtype.kind == "f":
         return sr.astype(dtype, copy=False)
     np.clip(sr, 0, 1, out=sr)
-    sr *= white(dtype)
+    sr *= max_value(dtype)
     return np.rint(sr, out=sr).astype(dtype)
 
 
-def white(dtype: np.dtype) -> Float[np.ndarray, ""] | int:
+def max_value(dtype: np.dtype) -> Float[np.ndarray, ""] | int:
     """The value of white: 255, 65535, or 1 for floats."""
     return 1 if dtype.kind == "f" else int(np.iinfo(dtype).max)

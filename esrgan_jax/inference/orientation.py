@@ -20,18 +20,18 @@ class Orientation:
     upside_down: bool = False
     mirror: bool = False
 
-    def turn(self, square: Num[np.ndarray, "s s c"]) -> Num[np.ndarray, "s s c"]:
+    def apply(self, square: Num[np.ndarray, "s s c"]) -> Num[np.ndarray, "s s c"]:
         """A view of a square, turned."""
         if self.transpose:
             square = square.swapaxes(0, 1)
         return square[:: -1 if self.upside_down else 1, :: -1 if self.mirror else 1]
 
-    def turn_back(self, square: Num[np.ndarray, "s s c"]) -> Num[np.ndarray, "s s c"]:
+    def undo(self, square: Num[np.ndarray, "s s c"]) -> Num[np.ndarray, "s s c"]:
         """Undoes `turn`."""
         square = square[:: -1 if self.upside_down else 1, :: -1 if self.mirror else 1]
         return square.swapaxes(0, 1) if self.transpose else square
 
-    def turn_corner(self, height: int, width: int, side: int) -> tuple[int, int, int, int]:
+    def transform_box(self, height: int, width: int, side: int) -> tuple[int, int, int, int]:
         """Where a rectangle in the upper left corner of a square comes to lie: y0, y1, x0, x1."""
         if self.transpose:
             height, width = width, height

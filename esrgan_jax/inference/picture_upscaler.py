@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from esrgan_jax.imaging.picture import Picture, bleed
+from esrgan_jax.imaging.picture import Picture, fill_transparent
 from esrgan_jax.imaging.resize import imresize
 from esrgan_jax.inference.chain import Chain
 from esrgan_jax.inference.upscaler import OnTile, Upscaler
@@ -43,7 +43,7 @@ class PictureUpscaler:
         """(height, width) of the result: halves go up, and nothing is smaller than one pixel."""
         return _scaled(height, self.scale), _scaled(width, self.scale)
 
-    def select(self, picture: Picture) -> Picture:
+    def without_dropped_alpha(self, picture: Picture) -> Picture:
         """What of a picture is enlarged: all of it, or all but alpha."""
         return dataclasses.replace(picture, alpha=None) if self._alpha == "none" else picture
 
@@ -60,7 +60,7 @@ class PictureUpscaler:
         Raises:
           InferenceError: see `Upscaler`.
         """
-        picture = self.select(picture)
+        picture = self.without_dropped_alpha(picture)
         samples = self._enlarge(picture, on_tile)
         if self.scale != self._upscaler.scale:
             samples = _resize(
@@ -89,25 +89,25 @@ class PictureUpscaler:
         self, picture: Picture, on_tile: OnTile | None = None
     ) -> Iterator[UInt[np.ndarray, "rows scale*w samples"]]:
         """The rows of the network's result from top to bottom, before any resizing; alpha is the last sample."""
-        picture = self.select(picture)
+        picture = self.without_dropped_alpha(picture)
         if picture.alpha is None:
             for _, rows in self._upscaler.strips(picture.pixels, on_tile):
                 yield rows.reshape(*rows.shape[:2], -1)
                 del rows  # or it stays until the next one is ready
             return
-        colours = bleed(picture.pixels, picture.alpha)
-        counter = _Counter(on_tile)
+        colours = fill_transparent(picture.pixels, picture.alpha)
+        counter = _TileTotals(on_tile)
         if self._alpha == "bicubic":
             for y, rows in self._upscaler.strips(colours, counter.of("colours")):
                 yield np.dstack([rows, _bicubic_rows(picture.alpha, self._upscaler.scale, y, len(rows))])
             return
-        yield from _side_by_side(
+        yield from _join_channels(
             (rows for _, rows in self._upscaler.strips(colours, counter.of("colours"))),
             (rows for _, rows in self._upscaler.strips(picture.alpha, counter.of("alpha"))),
         )
 
 
-class _Counter:
+class _TileTotals:
     """Adds up the tiles of several passes over one picture."""
 
     def __init__(self, on_tile: OnTile | None):
@@ -126,7 +126,7 @@ class _Counter:
         return count
 
 
-def _side_by_side(a: Iterator[np.ndarray], b: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+def _join_channels(a: Iterator[np.ndarray], b: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
     """Joins the samples of two pictures whose strips may be of different heights."""
     first, second = next(a, None), next(b, None)
     while first is not None and second is not None:

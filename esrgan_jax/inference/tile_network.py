@@ -19,13 +19,13 @@ from esrgan_jax.system import parallel
 if TYPE_CHECKING:
     from jaxtyping import Array, Bool, Float, Float32
 
-Inside = tuple[int, int, int, int]
+PictureBox = tuple[int, int, int, int]
 """y0, y1, x0, x1 of the picture in a tile, in pixels of the trunk; what lies outside does not count.
 
 Where it is empty nothing is computed.
 """
 
-BAND = 64
+BAND_ROWS = 64
 """Rows of the trunk that are enlarged at once."""
 
 RIM = 2
@@ -49,7 +49,7 @@ class TileNetwork:
         self._functions: dict[Any, Callable] = {}
 
     def stream(
-        self, params: Any, tiles: Iterable[tuple[np.ndarray, Inside]]
+        self, params: Any, tiles: Iterable[tuple[np.ndarray, PictureBox]]
     ) -> Iterator[Float32[np.ndarray, "scale*s scale*s c"]]:
         """Yields the enlarged tiles in their order; the devices work on the next ones meanwhile.
 
@@ -71,7 +71,7 @@ class TileNetwork:
             if len(waiting) == 2 or not batch:
                 yield from self._finish(params, *waiting.popleft())
 
-    def _start(self, params: Any, batch: list[tuple[np.ndarray, Inside]], dtype: np.dtype) -> Any:
+    def _start(self, params: Any, batch: list[tuple[np.ndarray, PictureBox]], dtype: np.dtype) -> Any:
         """Starts the devices on at most one tile each; those without one do nothing."""
         if dtype not in self._functions:
             self._functions[dtype] = parallel.pmap(
@@ -93,7 +93,7 @@ class TileNetwork:
         for i, shard in zip(range(len(batch)), enlarged.addressable_shards, strict=False):
             yield np.asarray(shard.data)[0, 0] if finite[i] else self._repeat(params, batch[i])
 
-    def _repeat(self, params: Any, tile: tuple[np.ndarray, Inside]) -> np.ndarray:
+    def _repeat(self, params: Any, tile: tuple[np.ndarray, PictureBox]) -> np.ndarray:
         """Computes a tile in float32 that was not finite."""
         if self._dtype != np.float32:
             enlarged, finite = self._start(params, [tile], np.dtype(np.float32))
@@ -137,7 +137,7 @@ def _in_bands(
 ) -> Float[Array, "1 zoom*s zoom*s c"]:
     """Applies `reconstruct` to bands of rows, one after the other."""
     size = features.shape[1]
-    count = -(-size // BAND)
+    count = -(-size // BAND_ROWS)
     if count == 1:
         return reconstruct(features, mask)
     rows = -(-size // count)

@@ -11,17 +11,17 @@ import jax
 import jax.numpy as jnp
 
 from esrgan_jax.errors import ConfigError, InferenceError
-from esrgan_jax.inference.tile_network import BAND, RIM
-from esrgan_jax.inference.tiling import BLEND, Span, count_spans, cut
+from esrgan_jax.inference.tile_network import BAND_ROWS, RIM
+from esrgan_jax.inference.tiling import BLEND, Span, count_spans, split_axis
 from esrgan_jax.models import RRDBNet
 from esrgan_jax.system.memory import free_bytes
 
 Overlap = int | Literal["exact"]
 
-LADDER = (64, 128, 256, 512)
+TILE_SIDES = (64, 128, 256, 512)
 """Sides of tiles, in pixels of the trunk. Few, because each is compiled once."""
 
-EXACT_LADDER = (*LADDER, 1024, 2048, 4096)
+EXACT_TILE_SIDES = (*TILE_SIDES, 1024, 2048, 4096)
 """The same where tiles must hold twice the distance that the network sees."""
 
 DEFAULT_OVERLAP = 112
@@ -29,7 +29,7 @@ DEFAULT_OVERLAP = 112
 
 
 @dataclass(frozen=True)
-class Grid:
+class TileGrid:
     """The tiles of one picture; all lengths in pixels of the trunk.
 
     Attributes:
@@ -50,10 +50,10 @@ class Grid:
         rows = count_spans(self.height, self.tile, self.overlap)
         return rows * count_spans(self.width, self.tile, self.overlap)
 
-    def cut(self, zoom: int, height: int, width: int) -> tuple[list[Span], list[Span]]:
+    def split(self, zoom: int, height: int, width: int) -> tuple[list[Span], list[Span]]:
         """The rows and the columns of tiles for an output of `height` x `width`, see `tiling.cut`."""
-        rows = cut(self.height, self.tile, self.overlap, self.blend, zoom, height)
-        return rows, cut(self.width, self.tile, self.overlap, self.blend, zoom, width)
+        rows = split_axis(self.height, self.tile, self.overlap, self.blend, zoom, height)
+        return rows, split_axis(self.width, self.tile, self.overlap, self.blend, zoom, width)
 
 
 class TileSizes:
@@ -76,10 +76,10 @@ class TileSizes:
         devices: Sequence[jax.Device],
     ):
         self._module, self._dtype, self._devices = module, dtype, devices
-        self._pixel = module.unshuffle
-        smallest = LADDER[0] * self._pixel
-        if tile is not None and (tile < smallest or tile % self._pixel):
-            multiple = f", and a multiple of {self._pixel}" if self._pixel > 1 else ""
+        self._unshuffle = module.unshuffle
+        smallest = TILE_SIDES[0] * self._unshuffle
+        if tile is not None and (tile < smallest or tile % self._unshuffle):
+            multiple = f", and a multiple of {self._unshuffle}" if self._unshuffle > 1 else ""
             raise ConfigError(
                 f"tile (={tile}) must be at least {smallest} pixels for this network{multiple}."
             )
@@ -93,13 +93,13 @@ class TileSizes:
         if self._exact:
             self._overlap = 2 * module.receptive_radius
         elif isinstance(overlap, int):
-            self._overlap = -(-overlap // self._pixel)
+            self._overlap = -(-overlap // self._unshuffle)
             if tile is not None and 2 * overlap > tile:
                 raise ConfigError(f"overlap (={overlap}) must be at most half of tile (={tile}).")
-        self._fixed = None if tile is None else tile // self._pixel
+        self._given_tile = None if tile is None else tile // self._unshuffle
         self._limit: int | None = None
 
-    def choose(self, height: int, width: int) -> Grid:
+    def choose(self, height: int, width: int) -> TileGrid:
         """The tiles for a picture of that size: those that need the least work among those the memory allows.
 
         Args:
@@ -108,10 +108,10 @@ class TileSizes:
         Raises:
           ConfigError: the overlap asked for does not go with any tile that the memory allows.
         """
-        if self._fixed is not None:
-            sizes = [self._fixed]
+        if self._given_tile is not None:
+            sizes = [self._given_tile]
         else:
-            ladder = EXACT_LADDER if self._exact else LADDER
+            ladder = EXACT_TILE_SIDES if self._exact else TILE_SIDES
             sizes = [size for size in ladder if size <= self._largest()]
         need = 2 * self._overlap if not self._exact else self._overlap + 1
         fitting = [size for size in sizes if size >= min(need, max(height, width))]
@@ -120,26 +120,26 @@ class TileSizes:
             return min(grids, key=lambda grid: (grid.count * grid.tile**2, -grid.tile))
         if not self._given:
             return self._grid(height, width, sizes[-1], sizes[-1] // 2)
-        largest = sizes[-1] * self._pixel
+        largest = sizes[-1] * self._unshuffle
         if self._exact:
             raise ConfigError(
-                f"overlap 'exact' needs tiles of more than {self._overlap * self._pixel} pixels for this network, "
-                f"and {'tile is' if self._fixed else 'the memory is enough for'} {largest}: give overlap as a "
-                "number, or leave it out for one that is as good to the eye."
+                f"overlap 'exact' needs tiles of more than {self._overlap * self._unshuffle} pixels for this "
+                f"network, and {'tile is' if self._given_tile else 'the memory is enough for'} {largest}: give "
+                "overlap as a number, or leave it out for one that is as good to the eye."
             )
         raise ConfigError(
-            f"overlap (={self._overlap * self._pixel}) must be at most half a tile, and the memory is enough for "
+            f"overlap (={self._overlap * self._unshuffle}) must be at most half a tile, and the memory is enough for "
             f"tiles of {largest}: choose a smaller one."
         )
 
-    def shrink(self, tile: int) -> None:
+    def halve(self, tile: int) -> None:
         """Halves the tile, because the device's memory has not been enough for one of side `tile`.
 
         Raises:
           InferenceError: it is the smallest one.
         """
-        side = tile * self._pixel
-        if tile // 2 < LADDER[0]:
+        side = tile * self._unshuffle
+        if tile // 2 < TILE_SIDES[0]:
             raise InferenceError(
                 f"the device's memory is not enough even for tiles of {side} x {side} pixels: "
                 "stop other programs that use it, or run on the CPU with JAX_PLATFORMS=cpu."
@@ -149,20 +149,20 @@ class TileSizes:
             f"going on with {side // 2} x {side // 2}",
             stacklevel=2,
         )
-        if self._fixed is not None:
-            self._fixed = tile // 2
+        if self._given_tile is not None:
+            self._given_tile = tile // 2
         self._limit = tile // 2
 
     def _largest(self) -> int:
         if self._limit is None:
             free = free_bytes(self._devices)
             size = jnp.dtype(self._dtype).itemsize
-            fitting = [tile for tile in EXACT_LADDER if tile_bytes(self._module, tile, size) <= free]
-            self._limit = max(fitting, default=LADDER[0])
+            fitting = [tile for tile in EXACT_TILE_SIDES if tile_bytes(self._module, tile, size) <= free]
+            self._limit = max(fitting, default=TILE_SIDES[0])
         return self._limit
 
-    def _grid(self, height: int, width: int, tile: int, overlap: int) -> Grid:
-        return Grid(height, width, tile, overlap, 0 if self._exact else BLEND)
+    def _grid(self, height: int, width: int, tile: int, overlap: int) -> TileGrid:
+        return TileGrid(height, width, tile, overlap, 0 if self._exact else BLEND)
 
 
 def tile_bytes(module: RRDBNet, tile: int, value_bytes: int) -> int:
@@ -176,7 +176,7 @@ def tile_bytes(module: RRDBNet, tile: int, value_bytes: int) -> int:
     dense = module.num_feat + 4 * module.num_grow_ch
     # Features in float32 (three live at once) and a dense block's inputs, twice while one is extended.
     trunk = tile * tile * (3 * 4 * module.num_feat + 2 * value_bytes * dense)
-    rows = min(tile, BAND + 2 * RIM)
+    rows = min(tile, BAND_ROWS + 2 * RIM)
     band = rows * tile * zoom * zoom * 3 * value_bytes * module.num_feat
     # The result twice: joined from bands, and one tile waiting to be fetched.
     result = 2 * 4 * (tile * zoom) ** 2 * module.num_out_ch

@@ -40,7 +40,7 @@ def count_spans(length: int, tile: int, overlap: int) -> int:
     return 1 if length <= tile else math.ceil((length - overlap) / (tile - overlap))
 
 
-def cut(length: int, tile: int, overlap: int, blend: float, zoom: int, size: int) -> list[Span]:
+def split_axis(length: int, tile: int, overlap: int, blend: float, zoom: int, size: int) -> list[Span]:
     """Cuts one axis of a picture.
 
     Tiles stay inside the picture, evenly spread, so that neighbours share `overlap` or more: a single tile that

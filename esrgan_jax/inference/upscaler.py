@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from esrgan_jax.errors import ConfigError
-from esrgan_jax.inference.channels import check_image, from_network, groups, to_dtype, to_network
+from esrgan_jax.inference.channels import channel_groups, check_image, from_network, to_dtype, to_network
 from esrgan_jax.inference.orientation import ORIENTATIONS, Orientation
-from esrgan_jax.inference.tile_network import Inside, TileNetwork
+from esrgan_jax.inference.tile_network import PictureBox, TileNetwork
 from esrgan_jax.inference.tile_sizes import Overlap, TileSizes
 from esrgan_jax.inference.tiling import Span, stitch
 from esrgan_jax.models import RRDBNet
@@ -124,7 +124,7 @@ class Upscaler:
     def tile_count(self, height: int, width: int, channels: int = 3) -> int:
         """How many tiles a picture of that size takes; with 4 channels, those of alpha are counted too."""
         grid = self._sizes.choose(-(-height // self._unshuffle), -(-width // self._unshuffle))
-        return grid.count * len(groups(channels, self.channels)) * len(self._orientations)
+        return grid.count * len(channel_groups(channels, self.channels)) * len(self._orientations)
 
     def __call__(
         self, image: Num[np.ndarray, "h w *c"], on_tile: OnTile | None = None
@@ -161,9 +161,9 @@ class Upscaler:
         all else happens while the strips are taken. Arguments and errors are those of `__call__`.
         """
         check_image(image)
-        return self._strips(image, _Progress(on_tile))
+        return self._strips(image, _TileCounter(on_tile))
 
-    def _strips(self, image: np.ndarray, progress: _Progress) -> Iterator[tuple[int, np.ndarray]]:
+    def _strips(self, image: np.ndarray, progress: _TileCounter) -> Iterator[tuple[int, np.ndarray]]:
         u, zoom = self._unshuffle, self._unshuffle * self.scale
         height, width = image.shape[0] * self.scale, image.shape[1] * self.scale
         picture = image.reshape(*image.shape[:2], -1)
@@ -174,7 +174,7 @@ class Upscaler:
         finished = 0  # rows of the output
         while finished < height:
             grid = self._sizes.choose(picture.shape[0] // u, picture.shape[1] // u)
-            rows, columns = grid.cut(zoom, height, width)
+            rows, columns = grid.split(zoom, height, width)
             # When the memory ran out, smaller tiles go on where the larger ones have stopped.
             rows = [row for row in rows if row.high > finished]
             tiles = self._enlarge(picture, grid.tile, rows, columns, progress)
@@ -190,39 +190,39 @@ class Upscaler:
             except jax.errors.JaxRuntimeError as error:
                 if "RESOURCE_EXHAUSTED" not in str(error):
                     raise
-                self._sizes.shrink(grid.tile)
+                self._sizes.halve(grid.tile)
 
     def _enlarge(
-        self, picture: np.ndarray, side: int, rows: list[Span], columns: list[Span], progress: _Progress
+        self, picture: np.ndarray, side: int, rows: list[Span], columns: list[Span], progress: _TileCounter
     ) -> Iterator[np.ndarray]:
         """Yields the enlarged tiles in reading order, with the channels of the picture."""
-        parts = groups(picture.shape[2], self.channels)
-        jobs = [Job(*what) for what in itertools.product(rows, columns, parts, self._orientations)]
-        inputs = (self._cut_out(picture, side, job) for job in jobs)
+        parts = channel_groups(picture.shape[2], self.channels)
+        jobs = [TileJob(*what) for what in itertools.product(rows, columns, parts, self._orientations)]
+        inputs = (self._tile_input(picture, side, job) for job in jobs)
         results = progress.watch(self._network.stream(self.params, inputs), len(jobs))
         for _ in range(len(rows) * len(columns)):
             merged = []
             for part in parts:
                 sr = next(results)
                 for orientation in self._orientations[1:]:
-                    sr = sr + orientation.turn_back(next(results))
+                    sr = sr + orientation.undo(next(results))
                 if len(self._orientations) > 1:
                     sr = sr / len(self._orientations)
                 merged.append(from_network(sr, part.stop - part.start))
             yield merged[0] if len(merged) == 1 else np.concatenate(merged, axis=-1)
 
-    def _cut_out(self, picture: np.ndarray, side: int, job: Job) -> tuple[np.ndarray, Inside]:
+    def _tile_input(self, picture: np.ndarray, side: int, job: TileJob) -> tuple[np.ndarray, PictureBox]:
         """A tile as the network takes it, and where in it the picture is, in pixels of the trunk."""
         u = self._unshuffle
         y, x = job.row.start * u, job.column.start * u
         part = to_network(picture[y : y + side * u, x : x + side * u, job.part], self.channels)
         tile = np.zeros((side * u, side * u, self.channels), np.float32)
         tile[: part.shape[0], : part.shape[1]] = part
-        inside = job.orientation.turn_corner(part.shape[0] // u, part.shape[1] // u, side)
-        return job.orientation.turn(tile), inside
+        inside = job.orientation.transform_box(part.shape[0] // u, part.shape[1] // u, side)
+        return job.orientation.apply(tile), inside
 
 
-class Job(NamedTuple):
+class TileJob(NamedTuple):
     """What goes through the network at once: some channels of a tile, turned."""
 
     row: Span
@@ -231,7 +231,7 @@ class Job(NamedTuple):
     orientation: Orientation
 
 
-class _Progress:
+class _TileCounter:
     """Counts finished tiles and says so."""
 
     def __init__(self, on_tile: OnTile | None):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float64, UInt8
 
 
-def comparable(
+def cropped_pair(
     sr: UInt8[np.ndarray, "h w 3"], hr: UInt8[np.ndarray, "h w 3"], *, crop_border: int, y_channel: bool
 ) -> tuple[Float64[np.ndarray, "h2 w2 *c"], Float64[np.ndarray, "h2 w2 *c"]]:
     """Both pictures without their borders, as float64 in [0, 255]: [H, W] luminance or [H, W, 3] RGB.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from esrgan_jax.metrics.protocol import comparable
+from esrgan_jax.metrics.protocol import cropped_pair
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
@@ -32,6 +32,6 @@ def psnr(
 
     Source: BasicSR, basicsr/metrics/psnr_ssim.py, `calculate_psnr`.
     """
-    a, b = comparable(sr, hr, crop_border=crop_border, y_channel=y_channel)
+    a, b = cropped_pair(sr, hr, crop_border=crop_border, y_channel=y_channel)
     mse = float(np.mean((a - b) ** 2))
     return math.inf if mse == 0 else 10 * math.log10(255**2 / mse)

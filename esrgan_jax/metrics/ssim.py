@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from esrgan_jax.metrics.protocol import comparable
+from esrgan_jax.metrics.protocol import cropped_pair
 
 if TYPE_CHECKING:
     from jaxtyping import Float64, UInt8
@@ -41,7 +41,7 @@ def ssim(
     Source: Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004;
     BasicSR, basicsr/metrics/psnr_ssim.py, `calculate_ssim`.
     """
-    a, b = comparable(sr, hr, crop_border=crop_border, y_channel=y_channel)
+    a, b = cropped_pair(sr, hr, crop_border=crop_border, y_channel=y_channel)
     if min(a.shape[:2]) < _WINDOW:
         raise ValueError(
             f"`crop_border` (={crop_border}) leaves {a.shape[0]}x{a.shape[1]} pixels; SSIM needs at least "

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
-CACHED = 2**19
+CACHE_SIZE = 2**19
 """Numbers that a core's cache holds: 2 MB of float32."""
 
-STRIP = 32
+ROWS_PER_STRIP = 32
 """Rows of a strip, at most, where the height can be cut so."""
 
 
@@ -62,8 +62,8 @@ def _gradients(x, w, g):
     dx = convolve(g, jnp.flip(w, (0, 1)).swapaxes(2, 3))
     # A CPU gathers fewer patches where the side with fewer channels slides over the other.
     if x.shape[-1] <= g.shape[-1]:
-        return dx, _slide(x, g).transpose(1, 2, 0, 3).astype(w.dtype)
-    return dx, jnp.flip(_slide(g, x), (1, 2)).transpose(1, 2, 3, 0).astype(w.dtype)
+        return dx, _weight_gradient_by_strips(x, g).transpose(1, 2, 0, 3).astype(w.dtype)
+    return dx, jnp.flip(_weight_gradient_by_strips(g, x), (1, 2)).transpose(1, 2, 3, 0).astype(w.dtype)
 
 
 def _strided_gradients(x, w, g):
@@ -86,16 +86,16 @@ def _strided_input_gradient(w, g):
     return dx.reshape(n, 2 * height, 2 * width, i)[:, 1:-1, 1:-1]
 
 
-def _slide(a, b):
+def _weight_gradient_by_strips(a, b):
     """Sums a[n, y + j, x + k, i] * b[n, y, x, o] over n, y and x: [i, 3, 3, o], with j and k in -1, 0, 1.
 
     That is a convolution with the whole of `b` as its kernel. Where this does not fit into a CPU's caches, strips of
     one picture after the other are up to three times as fast (and `b` needs no transpose).
     """
-    if b.size < CACHED:
+    if b.size < CACHE_SIZE:
         return convolve(a.transpose(3, 1, 2, 0), b.transpose(1, 2, 0, 3))
     n, height, width, _ = b.shape
-    rows = next((k for k in range(STRIP, STRIP // 4, -1) if height % k == 0), height)
+    rows = next((k for k in range(ROWS_PER_STRIP, ROWS_PER_STRIP // 4, -1) if height % k == 0), height)
     padded = jnp.pad(a, ((0, 0), (1, 1), (1, 1), (0, 0))).transpose(0, 3, 1, 2)
     sums = jnp.promote_types(a.dtype, jnp.float32)
 

@@ -33,12 +33,12 @@ def uniform_bias_init(fan_in: int) -> Initializer:
     return lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
-def at_least_float32(dtype: Any) -> Any:
+def accumulation_dtype(dtype: Any) -> Any:
     """The dtype for sums and outputs: float32 where half precision is asked for, `dtype` itself otherwise."""
     return None if dtype is None else jnp.promote_types(dtype, jnp.float32)
 
 
-def computed_in(x: Float[Array, "..."], dtype: Any) -> Float[Array, "..."]:
+def to_compute_dtype(x: Float[Array, "..."], dtype: Any) -> Float[Array, "..."]:
     """Casts to the dtype that is computed in; None leaves `x` as it is."""
     return x if dtype is None else x.astype(dtype)
 
@@ -168,7 +168,7 @@ class BatchNorm(nn.Module):
                 for name, value in moments.items():
                     self.put_variable("batch_moments", name, value)
             if self.is_mutable_collection("batch_stats") and not self.is_initializing():
-                moved = _moved({name: variable.value for name, variable in running.items()}, moments)
+                moved = _updated({name: variable.value for name, variable in running.items()}, moments)
                 for name, variable in running.items():
                     variable.value = moved[name]
         else:
@@ -191,7 +191,7 @@ class BatchNorm(nn.Module):
         return mean, var, {"running_mean": mean, "running_var": var * (count / max(count - 1, 1))}
 
 
-def _moved(running: dict, moments: dict) -> dict:
+def _updated(running: dict, moments: dict) -> dict:
     blend = {name: (1 - MOMENTUM) * running[name] + MOMENTUM * moments[name] for name in moments}
     return blend | {"num_batches_tracked": running["num_batches_tracked"] + 1}
 
@@ -203,4 +203,4 @@ def move_statistics(batch_stats: dict, batch_moments: dict) -> dict:
       batch_stats: the collection of that name, {layer: {running_mean, running_var, num_batches_tracked}}.
       batch_moments: the collection of that name from a forward in train mode.
     """
-    return {layer: _moved(batch_stats[layer], batch_moments[layer]) for layer in batch_stats}
+    return {layer: _updated(batch_stats[layer], batch_moments[layer]) for layer in batch_stats}

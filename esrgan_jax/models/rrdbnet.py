@@ -12,12 +12,12 @@ from jax.ad_checkpoint import checkpoint_name
 
 from esrgan_jax.models.layers import (
     Conv,
-    at_least_float32,
-    computed_in,
+    accumulation_dtype,
     default_weight_init,
     leaky_relu,
     masked,
     pixel_unshuffle,
+    to_compute_dtype,
     upsample_nearest,
 )
 
@@ -29,14 +29,14 @@ dense_weight_init = nn.initializers.variance_scaling(0.1**2 * 2, "fan_in", "norm
 
 INITIALIZATIONS = ("basicsr", "mmagic")
 
-UNSHUFFLE = {4: 1, 2: 2, 1: 4}
+UNSHUFFLE_FACTORS = {4: 1, 2: 2, 1: 4}
 """Scale -> factor of the pixel unshuffle in front: the network itself always enlarges four times."""
 
-SCALES = {0: (1,), 1: (2, 3), 2: tuple(UNSHUFFLE), 3: (8,)}
+SCALES = {0: (1,), 1: (2, 3), 2: tuple(UNSHUFFLE_FACTORS), 3: (8,)}
 """num_upsample -> scales; all but the usual 2 do without an unshuffle."""
 
 
-KEPT = "convolved"
+SAVED_FOR_BACKWARD = "convolved"
 """What `remat` keeps of a block for the backward pass: the results of its convolutions."""
 
 
@@ -75,16 +75,18 @@ class ResidualDenseBlock(nn.Module):
         self, x: Float[Array, "n h w f"], mask: Bool[Array, "n h w 1"] | None = None
     ) -> Float[Array, "n h w f"]:
         """Keeps the shape; where `mask` is False, zeros come out if zeros went in."""
-        features = computed_in(x, self.dtype)
+        features = to_compute_dtype(x, self.dtype)
         for k in range(1, 5):
-            grown = leaky_relu(checkpoint_name(self._conv(k, self.num_grow_ch)(features), KEPT))
+            grown = leaky_relu(checkpoint_name(self._conv(k, self.num_grow_ch)(features), SAVED_FOR_BACKWARD))
             if self.with_conv1x1 and k == 2:
                 conv1x1 = Conv1x1(self.num_grow_ch, self.dtype, self.param_dtype, name="conv1x1")
                 grown = second = grown + conv1x1(x)
             elif self.with_conv1x1 and k == 4:
                 grown = grown + second
             features = jnp.concatenate([features, masked(grown, mask)], axis=-1)
-        return masked(checkpoint_name(self._conv(5, self.num_feat)(features), KEPT) * 0.2 + x, mask)
+        return masked(
+            checkpoint_name(self._conv(5, self.num_feat)(features), SAVED_FOR_BACKWARD) * 0.2 + x, mask
+        )
 
     def _conv(self, k, features):
         return Conv(
@@ -160,7 +162,7 @@ class RRDBNet(nn.Module):
     @property
     def unshuffle(self) -> int:
         """The factor of the pixel unshuffle in front; height and width must be multiples of it."""
-        return UNSHUFFLE[self.scale] if self.num_upsample == 2 else 1
+        return UNSHUFFLE_FACTORS[self.scale] if self.num_upsample == 2 else 1
 
     @property
     def receptive_radius(self) -> int:
@@ -173,14 +175,14 @@ class RRDBNet(nn.Module):
         self.conv_first = self._conv(self.num_feat)
         block = RRDB
         if self.remat:
-            keep = jax.checkpoint_policies.save_only_these_names(KEPT)
+            keep = jax.checkpoint_policies.save_only_these_names(SAVED_FOR_BACKWARD)
             block = nn.remat(RRDB, prevent_cse=False, policy=keep)
         self.body = block(self.num_feat, self.num_grow_ch, self.dtype, self.param_dtype, self.conv1x1)
         self.conv_body = self._conv(self.num_feat)
         for i in range(1, self.num_upsample + 1):
             setattr(self, f"conv_up{i}", self._conv(self.num_feat))
         self.conv_hr = self._conv(self.num_feat)
-        self.conv_last = self._conv(self.num_out_ch, at_least_float32(self.dtype))
+        self.conv_last = self._conv(self.num_out_ch, accumulation_dtype(self.dtype))
 
     def __call__(
         self, x: Float[Array, "n h w in"], mask: Bool[Array, "n h/u w/u 1"] | None = None
@@ -214,8 +216,8 @@ class RRDBNet(nn.Module):
             )
         x = masked(pixel_unshuffle(x, self.unshuffle), mask)
         # The sums of the trunk stay in float32: 69 small additions in bfloat16 would round most of them away.
-        x = masked(computed_in(self.conv_first(x), at_least_float32(self.dtype)), mask)
-        return masked(computed_in(x + self.conv_body(self._trunk(x, mask)), self.dtype), mask)
+        x = masked(to_compute_dtype(self.conv_first(x), accumulation_dtype(self.dtype)), mask)
+        return masked(to_compute_dtype(x + self.conv_body(self._trunk(x, mask)), self.dtype), mask)
 
     def reconstruct(
         self, x: Float[Array, "n h/u w/u f"], mask: Bool[Array, "n h/u w/u 1"] | None = None

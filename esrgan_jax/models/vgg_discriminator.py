@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from esrgan_jax.models.layers import BatchNorm, Conv, Linear, at_least_float32, leaky_relu
+from esrgan_jax.models.layers import BatchNorm, Conv, Linear, accumulation_dtype, leaky_relu
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
 
-STAGES = {128: 5, 256: 6}
+HALVINGS = {128: 5, 256: 6}
 """Input size -> halvings: both end in 4 x 4 pixels."""
 
 
@@ -40,12 +40,12 @@ class VGGStyleDiscriminator(nn.Module):
         Raises:
           ValueError: the pictures are not `input_size` x `input_size`, or that is neither 128 nor 256.
         """
-        if self.input_size not in STAGES:
+        if self.input_size not in HALVINGS:
             raise ValueError(f"`input_size` (={self.input_size}) must be 128 or 256.")
         if x.shape[1:] != (self.input_size, self.input_size, self.num_in_ch):
             expected = f"{self.input_size} x {self.input_size} x {self.num_in_ch}"
             raise ValueError(f"the pictures are {' x '.join(map(str, x.shape[1:]))}, {expected} expected.")
-        for i in range(STAGES[self.input_size]):
+        for i in range(HALVINGS[self.input_size]):
             features = self.num_feat * min(2**i, 8)
             x = self._conv(f"conv{i}_0", features, kernel_size=3, strides=1, use_bias=i == 0)(x)
             x = leaky_relu(self._norm(f"bn{i}_0")(x, train) if i else x)
@@ -63,4 +63,4 @@ class VGGStyleDiscriminator(nn.Module):
         return BatchNorm(self.axis_name, self.dtype, self.param_dtype, name=name)
 
     def _linear(self, name, features):
-        return Linear(features, at_least_float32(self.dtype), self.param_dtype, name=name)
+        return Linear(features, accumulation_dtype(self.dtype), self.param_dtype, name=name)

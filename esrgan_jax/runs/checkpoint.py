@@ -32,16 +32,16 @@ RECORD_FILE = "record.json"
 BEST = "best"  # a link to the best checkpoint of a stage
 UNFINISHED = ".unfinished-"  # how names of checkpoints begin while they are written
 DAMAGED = ".damaged"  # how they end once they were found to be
-SPARE = 2**20  # bytes that a checkpoint may take besides its arrays
+SPARE_BYTES = 2**20  # bytes that a checkpoint may take besides its arrays
 PACKAGES = ("esrgan-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 # Process 0 reads and writes alone; orbax would make all of them meet.
-_ALONE = ocp.options.MultiprocessingOptions(
+_SINGLE_PROCESS = ocp.options.MultiprocessingOptions(
     primary_host=0, active_processes={0}, barrier_sync_key_prefix="process_0"
 )
 
 
-class DamagedError(CheckpointError):
+class DamagedCheckpointError(CheckpointError):
     """A checkpoint that is not what was written."""
 
 
@@ -55,7 +55,7 @@ class Best:
 
 
 @dataclass(frozen=True)
-class Progress:
+class StageProgress:
     """Where a stage stands, beside its states.
 
     Attributes:
@@ -71,7 +71,7 @@ class Progress:
     best: Best | None = None
 
 
-def write(folder: Path, states: Any, progress: Progress, config: dict[str, Any]) -> None:
+def write(folder: Path, states: Any, progress: StageProgress, config: dict[str, Any]) -> None:
     """Writes a checkpoint, which appears whole or not at all.
 
     Args:
@@ -85,7 +85,7 @@ def write(folder: Path, states: Any, progress: Progress, config: dict[str, Any])
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Asked first, because orbax's threads complain on stderr long after one of them found the disk full.
-    needed = sum(x.nbytes for x in jax.tree.leaves(states)) + SPARE
+    needed = sum(x.nbytes for x in jax.tree.leaves(states)) + SPARE_BYTES
     if shutil.disk_usage(folder.parent).free < needed:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     unfinished = Path(tempfile.mkdtemp(prefix=f"{UNFINISHED}{folder.name}-", dir=folder.parent))
@@ -98,7 +98,7 @@ def write(folder: Path, states: Any, progress: Progress, config: dict[str, Any])
             **asdict(progress),
             "config": config,
             "versions": {name: version(name) for name in PACKAGES},
-            "arrays": _describe(states),
+            "arrays": _dtypes_and_shapes(states),
             "files": {
                 path.relative_to(whole).as_posix(): [path.stat().st_size, _sha256(path)]
                 for path in sorted(whole.rglob("*"))
@@ -115,7 +115,7 @@ def write(folder: Path, states: Any, progress: Progress, config: dict[str, Any])
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def read(folder: Path, shapes: Any) -> tuple[Any, Progress]:
+def read(folder: Path, shapes: Any) -> tuple[Any, StageProgress]:
     """The states of a checkpoint as numpy arrays, shaped like `shapes`, and where the stage stood.
 
     Raises:
@@ -123,13 +123,13 @@ def read(folder: Path, shapes: Any) -> tuple[Any, Progress]:
       ConfigError: it holds other networks or optimizers.
     """
     record = read_record(folder)
-    if record["arrays"] != _describe(shapes):
+    if record["arrays"] != _dtypes_and_shapes(shapes):
         raise ConfigError(
             f"{folder} holds other networks or optimizers than this configuration makes: give back the old "
             "configuration, or choose another --workdir."
         )
     best = record["best"] and Best(**record["best"])
-    progress = Progress(record["iteration"], record["patches"], record["evaluated"], best)
+    progress = StageProgress(record["iteration"], record["patches"], record["evaluated"], best)
     return read_arrays(folder, shapes), progress
 
 
@@ -145,17 +145,17 @@ def read_record(folder: Path) -> dict[str, Any]:
         if record.pop("sha256") != _sha256_of_record(record):
             raise ValueError
     except FileNotFoundError:
-        raise DamagedError(f"{path} is missing") from None
+        raise DamagedCheckpointError(f"{path} is missing") from None
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise DamagedError(f"{path} is damaged") from None
+        raise DamagedCheckpointError(f"{path} is damaged") from None
     for name, (size, digest) in record["files"].items():
         path = folder / name
         if not path.is_file():
-            raise DamagedError(f"{path} is missing")
+            raise DamagedCheckpointError(f"{path} is missing")
         if path.stat().st_size != size:
-            raise DamagedError(f"{path} is damaged ({path.stat().st_size} bytes instead of {size})")
+            raise DamagedCheckpointError(f"{path} is damaged ({path.stat().st_size} bytes instead of {size})")
         if _sha256(path) != digest:
-            raise DamagedError(f"{path} is damaged (its checksum differs)")
+            raise DamagedCheckpointError(f"{path} is damaged (its checksum differs)")
     return record
 
 
@@ -163,8 +163,8 @@ def _open_orbax() -> ocp.Checkpointer:
     _hide_late_tensorstore_errors()
     # Orbax tells absl of every file it touches, and shows tracebacks of errors that it also raises.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
-    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=_ALONE)
-    return ocp.Checkpointer(handler, multiprocessing_options=_ALONE)
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=_SINGLE_PROCESS)
+    return ocp.Checkpointer(handler, multiprocessing_options=_SINGLE_PROCESS)
 
 
 @functools.cache  # once per process
@@ -192,7 +192,7 @@ def read_arrays(folder: Path, shapes: Any) -> Any:
         return reader.restore(folder.resolve() / "state", args=arguments)
 
 
-def _describe(states: Any) -> dict[str, list[Any]]:
+def _dtypes_and_shapes(states: Any) -> dict[str, list[Any]]:
     """{"g/params/conv_first/weight": [dtype, shape]} of every array."""
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): [np.dtype(x.dtype).name, list(x.shape)]

@@ -14,7 +14,7 @@ import numpy as np
 
 from esrgan_jax.errors import CheckpointError
 from esrgan_jax.runs import checkpoint
-from esrgan_jax.runs.checkpoint import BEST, DAMAGED, UNFINISHED, DamagedError, Progress
+from esrgan_jax.runs.checkpoint import BEST, DAMAGED, UNFINISHED, DamagedCheckpointError, StageProgress
 from esrgan_jax.runs.folder import iterations, stage_folder
 
 
@@ -54,7 +54,7 @@ class Checkpointer:
         saved = iterations(self._run_folder, self._stage)
         return saved[-1] if saved else None
 
-    def restore(self, shapes: Any, warn: Callable[[str], None]) -> tuple[Any, Progress]:
+    def restore(self, shapes: Any, warn: Callable[[str], None]) -> tuple[Any, StageProgress]:
         """The newest undamaged states as numpy arrays, shaped like `shapes`, and where they stand.
 
         Damaged checkpoints are renamed, so that nothing counts them any more, and `warn` is told.
@@ -68,7 +68,7 @@ class Checkpointer:
             folder = self._folder / str(iteration)
             try:
                 states, progress = checkpoint.read(folder, shapes)
-            except DamagedError as damage:
+            except DamagedCheckpointError as damage:
                 reasons.append(str(damage))
                 aside = folder.with_name(folder.name + DAMAGED)
                 shutil.rmtree(aside, ignore_errors=True)
@@ -88,7 +88,7 @@ class Checkpointer:
             "--workdir."
         )
 
-    def save(self, states: Any, progress: Progress) -> None:
+    def save(self, states: Any, progress: StageProgress) -> None:
         """Starts saving; the states may be donated at once. An iteration that is there already is left alone."""
         self.wait()
         if self.latest() == progress.iteration:
@@ -98,7 +98,7 @@ class Checkpointer:
         self._thread = threading.Thread(target=self._save, args=(on_host, progress), name="checkpointer")
         self._thread.start()
 
-    def _save(self, states: Any, progress: Progress) -> None:
+    def _save(self, states: Any, progress: StageProgress) -> None:
         try:
             checkpoint.write(self._folder / str(progress.iteration), states, progress, self._config)
         except Exception as error:  # a full disk has many names in the libraries below
@@ -108,9 +108,9 @@ class Checkpointer:
             return
         self.problem = None
         with contextlib.suppress(OSError):
-            self._tidy(progress)
+            self._delete_old(progress)
 
-    def _tidy(self, progress: Progress) -> None:
+    def _delete_old(self, progress: StageProgress) -> None:
         saved = iterations(self._run_folder, self._stage)
         kept = set(saved[-self._max_to_keep :] if self._max_to_keep else saved)
         if self._keep_every:
@@ -123,9 +123,9 @@ class Checkpointer:
             link.replace(self._folder / BEST)
         for iteration in set(saved) - kept:
             # Renamed first: a folder that is half deleted must not look like a checkpoint.
-            doomed = self._folder / f"{UNFINISHED}{iteration}"
-            (self._folder / str(iteration)).replace(doomed)
-            shutil.rmtree(doomed, ignore_errors=True)
+            to_delete = self._folder / f"{UNFINISHED}{iteration}"
+            (self._folder / str(iteration)).replace(to_delete)
+            shutil.rmtree(to_delete, ignore_errors=True)
 
     def wait(self) -> None:
         """Waits for what is being written."""

@@ -77,7 +77,7 @@ def load_generator(folder: Path) -> tuple[Any, Any]:
         folder = stage_folder(folder, stage) / str(iterations(folder, stage)[-1])
     try:
         arrays = checkpoint.read_record(folder)["arrays"]
-    except checkpoint.DamagedError as error:
+    except checkpoint.DamagedCheckpointError as error:
         raise CheckpointError(
             f"{error}: give another checkpoint (there are {_others(folder)}), or delete {folder}."
         ) from None
@@ -114,7 +114,9 @@ def write_generator(run_folder: Path, config: dict[str, Any], params: Any, ema: 
             unfinished.mkdir()
             write_config(unfinished, config)
             states = {"g": {"params": params, "ema": ema}}
-            checkpoint.write(stage_folder(unfinished, STAGES[0]) / "0", states, checkpoint.Progress(), config)
+            checkpoint.write(
+                stage_folder(unfinished, STAGES[0]) / "0", states, checkpoint.StageProgress(), config
+            )
             unfinished.rename(run_folder)
     except OSError as error:
         raise ConfigError(

@@ -51,7 +51,7 @@ def download(
         part.parent.mkdir(parents=True, exist_ok=True)
         if size is not None and file_size(part) > size:
             part.unlink()
-        _bring(address, part, name, size)
+        _download_with_retries(address, part, name, size)
         found = sha256(part) if checksum is not None else None
         if size not in (None, file_size(part)) or found != checksum:
             found = found or sha256(part)
@@ -62,7 +62,7 @@ def download(
         raise DownloadError(str(getattr(error, "reason", None) or error)) from None
 
 
-def _bring(address: str, part: Path, name: str, size: int | None) -> None:
+def _download_with_retries(address: str, part: Path, name: str, size: int | None) -> None:
     """Brings `part` to its full size, in several connections if need be."""
     hidden = not sys.stderr.isatty()
     with tqdm(
@@ -72,7 +72,7 @@ def _bring(address: str, part: Path, name: str, size: int | None) -> None:
             known = size
             try:
                 if known is None or file_size(part) < known:
-                    known = _continue(address, part, size, bar)
+                    known = _download_rest(address, part, size, bar)
             except (OSError, http.client.HTTPException) as error:
                 if attempt == TRIES - 1 or _is_final(error):
                     raise
@@ -83,7 +83,7 @@ def _bring(address: str, part: Path, name: str, size: int | None) -> None:
     raise OSError("the connection was cut again and again")
 
 
-def _continue(address: str, part: Path, size: int | None, bar: tqdm) -> int | None:
+def _download_rest(address: str, part: Path, size: int | None, bar: tqdm) -> int | None:
     """Appends what one connection brings; the size of the whole file comes back, None if nobody knows it."""
     done = file_size(part)
     headers = {"User-Agent": "esrgan-jax"} | ({"Range": f"bytes={done}-"} if done else {})
@@ -92,7 +92,7 @@ def _continue(address: str, part: Path, size: int | None, bar: tqdm) -> int | No
     except urllib.error.HTTPError as error:
         error.close()
         # Asked for what comes after the last byte, a server says that there is nothing, and the size.
-        total = _total(error.headers.get("Content-Range"))
+        total = _size_from_range(error.headers.get("Content-Range"))
         if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and total is not None:
             if total != done:
                 part.unlink()
@@ -102,7 +102,7 @@ def _continue(address: str, part: Path, size: int | None, bar: tqdm) -> int | No
         goes_on = response.status == http.client.PARTIAL_CONTENT
         length = response.headers.get("Content-Length")
         whole = int(length) if length is not None and not goes_on else None
-        known = size or whole or _total(response.headers.get("Content-Range"))
+        known = size or whole or _size_from_range(response.headers.get("Content-Range"))
         with part.open("ab" if goes_on else "wb") as target:
             bar.total, bar.n = known, done if goes_on else 0
             # One byte more than expected is enough to know that it is another file.
@@ -112,7 +112,7 @@ def _continue(address: str, part: Path, size: int | None, bar: tqdm) -> int | No
     return known
 
 
-def _total(content_range: str | None) -> int | None:
+def _size_from_range(content_range: str | None) -> int | None:
     """The size of the file in "bytes 5-9/10" or "bytes */10"."""
     match = re.fullmatch(r"bytes .*/(\d+)", content_range or "")
     return int(match[1]) if match else None

@@ -11,35 +11,35 @@ from typing import NoReturn
 # Says its last line of input when the input ends, that is, when the process that holds the other end is gone.
 _LISTENER = "import sys\nline = ''\nfor line in sys.stdin: pass\nsys.stderr.write(line.lstrip())"
 
-_listener: subprocess.Popen[str] | None = None
+_watcher: subprocess.Popen[str] | None = None
 
 
-def prepare_last_words(line: str) -> None:
+def explain_abort(line: str) -> None:
     """A small process of its own says `line` on stderr if this one ends by anything but `leave`."""
-    global _listener
+    global _watcher
     # A session of its own: Ctrl-C is for the process that trains.
-    _listener = subprocess.Popen(
+    _watcher = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", _LISTENER],
         stdin=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
-    assert _listener.stdin is not None
-    _listener.stdin.write(line + "\n")
-    _listener.stdin.flush()
+    assert _watcher.stdin is not None
+    _watcher.stdin.write(line + "\n")
+    _watcher.stdin.flush()
 
 
-def leave(code: int, last_words: bool = False) -> NoReturn:
+def exit_now(code: int, explain: bool = False) -> NoReturn:
     """Ends this process at once, without the last words unless they are asked for.
 
     JAX goes on in its threads, and crashes when Python is taken down around them.
     """
     with contextlib.suppress(Exception):  # whoever listened may be gone
-        if _listener is not None and _listener.stdin is not None:
-            if not last_words:
-                _listener.stdin.write("\n")
-            _listener.stdin.close()
-            _listener.wait(1)
+        if _watcher is not None and _watcher.stdin is not None:
+            if not explain:
+                _watcher.stdin.write("\n")
+            _watcher.stdin.close()
+            _watcher.wait(1)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()

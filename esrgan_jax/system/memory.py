@@ -83,7 +83,7 @@ def peak_memory() -> str:
     return f"{host:.2f} GB{device}"
 
 
-def give_back_memory() -> None:
+def trim_heap() -> None:
     """Returns to the system what compiling and the start have freed; without effect but with glibc.
 
     Virtual devices live in the memory of this process, and the C library keeps freed memory for itself: some 400 MB

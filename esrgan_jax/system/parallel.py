@@ -89,7 +89,7 @@ def pmap(
     )
 
 
-def in_every_process(devices: Sequence[jax.Device]) -> list[jax.Device]:
+def devices_of_all_processes(devices: Sequence[jax.Device]) -> list[jax.Device]:
     """As many devices of every process as `devices` are of this one, for a `pmap` in which all take part."""
     return [
         device

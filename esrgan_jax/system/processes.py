@@ -15,19 +15,19 @@ from jax.experimental import multihost_utils
 
 from esrgan_jax.errors import ConfigError
 from esrgan_jax.system import parallel
-from esrgan_jax.system.exit import prepare_last_words
+from esrgan_jax.system.exit import explain_abort
 
 AUTO = "auto"
-DEAD_AFTER = 30
+HEARTBEAT_TIMEOUT_SECONDS = 30
 """Seconds without a sign of life after which a process counts as dead."""
 
-LAST_WORDS = (
+ABORT_MESSAGE = (
     "train.py: this process ended because it was killed, or because another one died (the lines above, and those of "
     "the other processes, say which): start all of them again, and they go on from the newest checkpoint."
 )
 
 
-def join(settings: Mapping[str, Any]) -> None:
+def initialize(settings: Mapping[str, Any]) -> None:
     """Makes this process one of several, if the configuration says so; before JAX is used.
 
     Args:
@@ -50,16 +50,14 @@ def join(settings: Mapping[str, Any]) -> None:
             f"distributed.coordinator_address (={address}) must be HOST:PORT, and distributed.process_id "
             f"(={own}) 0 to distributed.num_processes - 1 (={count - 1})."
         )
-    prepare_last_words(
-        LAST_WORDS
-    )  # JAX ends this process from C++ when another one dies: no Python runs then
+    explain_abort(ABORT_MESSAGE)  # JAX ends this process from C++ when another one dies: no Python runs then
     jax.config.update("jax_enable_preemption_service", False)  # training/stopping.py takes SIGTERM
     given = (
         {} if address == AUTO else {"coordinator_address": address, "cluster_detection_method": "deactivate"}
     )
     try:
         jax.distributed.initialize(
-            num_processes=count, process_id=own, heartbeat_timeout_seconds=DEAD_AFTER, **given
+            num_processes=count, process_id=own, heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_SECONDS, **given
         )
     except (RuntimeError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -92,7 +90,7 @@ class Agreement:
             parallel.sum_over_devices,
             in_axes=0,
             out_axes=None,
-            devices=parallel.in_every_process(devices),
+            devices=parallel.devices_of_all_processes(devices),
         )
         self._asked: jax.Array | None = None
 
@@ -102,7 +100,7 @@ class Agreement:
             return mine
         return bool(self._sum(np.full(self._count, int(mine), np.int32)))
 
-    def any_lately(self, mine: bool) -> bool:
+    def any_last_time(self, mine: bool) -> bool:
         """Whether one said yes the last time; takes no time, because the devices answered long ago."""
         if jax.process_count() == 1:
             return mine
@@ -110,7 +108,7 @@ class Agreement:
         return before is not None and bool(before)
 
 
-def part() -> None:
+def shutdown() -> None:
     """Ends what `join` began, when all processes have come to their end; process 0 may take its time."""
     if jax.distributed.is_initialized():
         jax.distributed.shutdown()

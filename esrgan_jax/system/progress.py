@@ -60,7 +60,7 @@ class Console:
 
 
 @dataclass(frozen=True)
-class _Mark:
+class _Reading:
     """What a meter read at one moment: the clock, and what it had counted by then."""
 
     time: float
@@ -79,8 +79,8 @@ class Meter:
         self._name, self._total, self._done = name, total, done
         self._paused = self._waited = 0.0
         self._bar: tqdm | None = None
-        self._start: _Mark | None = None
-        self._last: _Mark | None = None
+        self._start: _Reading | None = None
+        self._last: _Reading | None = None
 
     def advance(self, waited: float = 0.0) -> None:
         """Counts one finished iteration, for which the devices waited so many seconds for data."""
@@ -128,8 +128,8 @@ class Meter:
         left = (now.time - start.time) / (now.done - start.done) * (self._total - now.done)
         return f"{line}; {speed}, {duration(left)} left", (now.waited - last.waited) / seconds
 
-    def _mark(self) -> _Mark:
-        return _Mark(time.perf_counter(), self._done, self._paused, self._waited)
+    def _mark(self) -> _Reading:
+        return _Reading(time.perf_counter(), self._done, self._paused, self._waited)
 
     def close(self) -> None:
         """Ends the bar."""

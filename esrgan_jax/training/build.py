@@ -15,8 +15,8 @@ from esrgan_jax.training.losses import GANLoss
 from esrgan_jax.training.optimizers import Schedule, adam, cosine_restart_schedule, multistep_schedule
 from esrgan_jax.training.run import Run
 from esrgan_jax.training.stages import (
-    GanStage,
-    PixelStage,
+    GanRecipe,
+    PixelRecipe,
     Stage,
     States,
     check_shapes,
@@ -68,11 +68,11 @@ def build_stage(run: Run, name: str) -> tuple[Stage, dict[str, Schedule]]:
     common = {
         "pixel_weight": config.pixel_weight,
         "ema_decay": config.ema_decay,
-        "devices": parallel.in_every_process(run.devices),
+        "devices": parallel.devices_of_all_processes(run.devices),
     }
     optimizer_g, schedule_g = _build_optimizer(config.optim_g, config.scheduler)
     if name == "psnr":
-        pixel_stage = PixelStage(run.generator, optimizer_g, accumulate=config.accumulate, **common)
+        pixel_stage = PixelRecipe(run.generator, optimizer_g, accumulate=config.accumulate, **common)
         return pixel_stage, {"lr": schedule_g}
     optimizer_d, schedule_d = _build_optimizer(config.optim_d, config.scheduler)
     discriminator = VGGStyleDiscriminator(
@@ -81,7 +81,7 @@ def build_stage(run: Run, name: str) -> tuple[Stage, dict[str, Schedule]]:
         axis_name=parallel.AXIS if config.sync else None,
         dtype=run.generator.dtype,
     )
-    stage = GanStage(
+    stage = GanRecipe(
         run.generator,
         discriminator,
         optimizer_g,
@@ -120,7 +120,7 @@ def initial_states(run: Run, stage: Stage, before: States | None) -> States:
         check_shapes(
             "generator", jax.eval_shape(lambda: initial_generator(run.generator, 0)), params, config.init_from
         )
-    if isinstance(stage, PixelStage):
+    if isinstance(stage, PixelRecipe):
         return stage.initial_states(config.seed, params, ema)
     d_variables = initial_discriminator(stage.discriminator, config.seed)
     if config.init_from_d is not None:

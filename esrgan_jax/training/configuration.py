@@ -6,8 +6,8 @@ from typing import Any
 from esrgan_jax.data.sources import split_specs
 from esrgan_jax.errors import ConfigError
 from esrgan_jax.evaluation.scores import SCORES
-from esrgan_jax.models.rrdbnet import INITIALIZATIONS, UNSHUFFLE
-from esrgan_jax.models.vgg_discriminator import STAGES as DISCRIMINATOR_SIZES
+from esrgan_jax.models.rrdbnet import INITIALIZATIONS, UNSHUFFLE_FACTORS
+from esrgan_jax.models.vgg_discriminator import HALVINGS as DISCRIMINATOR_SIZES
 from esrgan_jax.models.vgg_features import layer_names
 from esrgan_jax.training.losses import GAN_TYPES
 from esrgan_jax.training.presets import PRESETS, STAGES
@@ -18,7 +18,7 @@ DTYPES = (None, "float32", "bfloat16")
 
 VGG19_ADDRESS = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
 
-SAME_NUMBERS = (
+FREE_TO_CHANGE = (
     "name",
     "stages",
     "init_from",
@@ -45,7 +45,7 @@ SAME_NUMBERS = (
 )
 """Fields that may differ when a run goes on: intervals, lengths, paths, and what only the machine cares about."""
 
-OF_ONE_START = (
+PER_LAUNCH = (
     "resume",
     "distributed.coordinator_address",
     "distributed.num_processes",
@@ -77,16 +77,16 @@ def changed_fields(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[list
     kinds: list[list[str]] = [[], []]
     for name in sorted(before | after):
         was, now = before.get(name, after.get(name)), after.get(name)
-        if was == now or name in OF_ONE_START:
+        if was == now or name in PER_LAUNCH:
             continue
-        harmless = name in SAME_NUMBERS or (
-            name in ("data.train", "data.train_lr") and _kind_of_source(was) == _kind_of_source(now)
+        harmless = name in FREE_TO_CHANGE or (
+            name in ("data.train", "data.train_lr") and _source_kinds(was) == _source_kinds(now)
         )
         kinds[harmless].append(f"{name} (was {was}, is {now})")
     return kinds[False], kinds[True]
 
 
-def _kind_of_source(train: Any) -> Any:
+def _source_kinds(train: Any) -> Any:
     """A folder may have moved; another kind of source, or another TFDS set, is another run."""
     if train is None:
         return None
@@ -106,7 +106,7 @@ def check(config: Mapping[str, Any], device_count: int) -> None:
     Raises:
       ConfigError: names the field, its value, and what it may be.
     """
-    _choice("scale", config["scale"], tuple(UNSHUFFLE))
+    _choice("scale", config["scale"], tuple(UNSHUFFLE_FACTORS))
     _choice("dtype", config["dtype"], DTYPES)
     _choice("preset", config["preset"], tuple(PRESETS))
     _choice("data.on_bad_image", config["data"]["on_bad_image"], ON_BAD_IMAGE)
@@ -151,7 +151,7 @@ def _check_stage(name: str, stage: Mapping[str, Any], scale: int, device_count: 
             f"{name}.batch_size (={stage['batch_size']}) must be divisible by {name}.accumulate "
             f"(={stage['accumulate']}) x the number of devices (={device_count})."
         )
-    multiple = scale * UNSHUFFLE[scale]
+    multiple = scale * UNSHUFFLE_FACTORS[scale]
     if stage["gt_size"] < multiple or stage["gt_size"] % multiple:
         raise ConfigError(f"{name}.gt_size (={stage['gt_size']}) must be a multiple of {multiple}.")
     if not 0 <= stage["ema_decay"] < 1:

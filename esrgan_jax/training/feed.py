@@ -16,32 +16,32 @@ if TYPE_CHECKING:
     from grain import DatasetIterator
 
 
-class Feed:
+class DeviceFeed:
     """Takes batches from an iterator and spreads them over the devices.
 
     Attributes:
-      waited: seconds for which the devices had nothing to do before the last batch came.
+      seconds_waited: seconds for which the devices had nothing to do before the last batch came.
     """
 
     def __init__(self, data: DatasetIterator, devices: Sequence[jax.Device]):
-        self.waited = 0.0
+        self.seconds_waited = 0.0
         self._data, self._devices = data, devices
-        self._watcher = ThreadPoolExecutor(1, thread_name_prefix="feed")
+        self._timer = ThreadPoolExecutor(1, thread_name_prefix="feed")
 
-    def next(self, busy: Any) -> Batch:
-        """The next batch, once the devices are done with `busy`, the results of the iteration before.
+    def next(self, running: Any) -> Batch:
+        """The next batch, once the devices are done with `running`, the results of the iteration before.
 
         So the devices run one iteration ahead of what the host has seen, no more.
         """
-        done = self._watcher.submit(_time_when_done, busy)
+        done = self._timer.submit(_time_when_done, running)
         batch = parallel.shard(next(self._data), self._devices)
         here = time.perf_counter()
-        self.waited = max(0.0, here - done.result())
+        self.seconds_waited = max(0.0, here - done.result())
         return batch
 
     def close(self) -> None:
         """Ends the threads of the data."""
-        self._watcher.shutdown()
+        self._timer.shutdown()
         self._data.close()
 
 

@@ -18,7 +18,7 @@ from esrgan_jax.training.stages import States
 
 if TYPE_CHECKING:
     from esrgan_jax.data.pipeline import LocatedPatch
-    from esrgan_jax.runs.checkpoint import Progress
+    from esrgan_jax.runs.checkpoint import StageProgress
 
 NETWORKS = {"g": "generator", "d": "discriminator"}
 
@@ -52,9 +52,9 @@ class Guard:
         self._locate = locate
         self._folder = folder
         self._say = say
-        self._told = _read(states)
+        self._reported = _read(states)
 
-    def totals(self, states: States) -> dict[str, float]:
+    def skipped_totals(self, states: States) -> dict[str, float]:
         """How many updates of each network were skipped in this stage so far, {"skipped_g": n}, for the log."""
         return {f"skipped_{name}": counts["total"] for name, counts in _read(states).items()}
 
@@ -71,13 +71,13 @@ class Guard:
         """
         found = _read(states)
         for name, counts in found.items():
-            new = counts["total"] - self._told[name]["total"]
+            new = counts["total"] - self._reported[name]["total"]
             if new:
                 self._say(
                     f"warning   {self._stage} {iteration}: {new} update{'s' * (new > 1)} of the {NETWORKS[name]} "
                     f"not applied, because a loss or gradient was not finite; last in iteration {counts['last']}"
                 )
-        self._told = found
+        self._reported = found
         worst = max(found, key=lambda name: found[name]["in_a_row"])
         if self._max_skipped and found[worst]["in_a_row"] >= self._max_skipped:
             raise self._diverged(iteration, found, worst, metrics)
@@ -125,7 +125,7 @@ class Guard:
             temporary.write_text(json.dumps(dump, indent=1) + "\n", encoding="utf-8")
 
 
-def open_guard(run: Run, name: str, states: States, progress: Progress) -> Guard:
+def open_guard(run: Run, name: str, states: States, progress: StageProgress) -> Guard:
     """The guard of a stage that goes on from `progress`."""
 
     def locate(iteration: int) -> list[LocatedPatch]:

@@ -15,27 +15,27 @@ from ml_collections import ConfigDict
 
 from esrgan_jax.data.sources import describe_skipped
 from esrgan_jax.errors import CheckpointError, WeightFileError
-from esrgan_jax.runs.checkpoint import Best, Progress
+from esrgan_jax.runs.checkpoint import Best, StageProgress
 from esrgan_jax.runs.checkpointer import Checkpointer
 from esrgan_jax.runs.folder import newest_stage
 from esrgan_jax.system import processes
 from esrgan_jax.system.devices import choose_devices, count_compiles
-from esrgan_jax.system.memory import give_back_memory, peak_memory
+from esrgan_jax.system.memory import peak_memory, trim_heap
 from esrgan_jax.system.progress import Console, Meter, duration
 from esrgan_jax.training import configuration
 from esrgan_jax.training.build import build_data, build_stage
 from esrgan_jax.training.export import export
-from esrgan_jax.training.feed import Feed
+from esrgan_jax.training.feed import DeviceFeed
 from esrgan_jax.training.guard import open_guard
 from esrgan_jax.training.restore import open_checkpointer, restore_or_begin
-from esrgan_jax.training.run import Run, claim_folder, open_run
+from esrgan_jax.training.run import Run, claim_run_folder, open_run
 from esrgan_jax.training.stages import Stage, States
 from esrgan_jax.training.steps import Metrics
-from esrgan_jax.training.stopping import RESUMABLE, Stopped, StopSignals
+from esrgan_jax.training.stopping import RESUME_HINT, Stopped, StopSignals
 from esrgan_jax.training.validation import Scores, validate
 from esrgan_jax.training.writer import Writer
 
-IDLE = 0.1
+MAX_DATA_WAIT = 0.1
 """The share of the time for which devices may wait for data before the log says so."""
 
 
@@ -54,7 +54,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> Scores:
     devices = choose_devices(config.num_devices)
     configuration.check(config.to_dict(), len(devices) * jax.process_count())
     folder, first = Path(workdir), processes.is_first()
-    notes = claim_folder(config, folder) if first else []
+    notes = claim_run_folder(config, folder) if first else []
     with (
         contextlib.closing(Console(folder / "train.log" if first else None)) as console,
         StopSignals(console.say) as signals,
@@ -105,11 +105,11 @@ def _run_stage(run: Run, name: str, before: States | None) -> tuple[States, Scor
         begin = progress.iteration
         if not progress.evaluated:
             scores = validate(run, name, states, begin)
-            progress = _evaluated(run, progress, scores)
+            progress = _progress_after_evaluation(run, progress, scores)
 
         # The iterations.
         feed = opened.enter_context(
-            contextlib.closing(Feed(build_data(run, name, progress.patches), run.devices))
+            contextlib.closing(DeviceFeed(build_data(run, name, progress.patches), run.devices))
         )
         meter = opened.enter_context(contextlib.closing(Meter(name, config.steps, begin)))
         guard = open_guard(run, name, states, progress)
@@ -120,24 +120,24 @@ def _run_stage(run: Run, name: str, before: States | None) -> tuple[States, Scor
                 with run.console.phase("data", "first batch"):
                     batch = feed.next(losses)
                 states, losses = _first_iteration(run.console, stage, states, batch, iteration)
-                run.signals.unsaved()
+                run.signals.begin_unsaved()
             else:
                 batch = feed.next(losses)
                 states, losses = stage.iterate(states, batch, iteration)
-            meter.advance(feed.waited)
+            meter.advance(feed.seconds_waited)
             progress = replace(progress, iteration=iteration, patches=progress.patches + config.batch_size)
             last = iteration == config.steps
             if _due(iteration, every.log_every) or last:
                 if run.writes:
                     rates = {key: float(schedule(iteration - 1)) for key, schedule in schedules.items()}
-                    silent = rates | guard.totals(states)
+                    silent = rates | guard.skipped_totals(states)
                     _log(run, name, progress, meter, losses, silent, checkpointer)
                 guard.check(iteration, states, losses)
             with meter.paused():
-                stopping = run.agreement.any_lately(run.signals.received)
+                stopping = run.agreement.any_last_time(run.signals.received)
                 if _due(iteration, every.evaluate_every) or last:
                     scores = None if stopping else validate(run, name, states, iteration)
-                    progress = _evaluated(run, progress, scores)
+                    progress = _progress_after_evaluation(run, progress, scores)
                     stopping = scores is None
                 best_yet = progress.best is not None and progress.best.iteration == iteration
                 if checkpointer and (_due(iteration, every.checkpoint_every) or last or stopping or best_yet):
@@ -153,7 +153,7 @@ def _run_stage(run: Run, name: str, before: States | None) -> tuple[States, Scor
 
 
 def _finish_saving(
-    run: Run, name: str, progress: Progress, checkpointer: Checkpointer | None, stopping: bool
+    run: Run, name: str, progress: StageProgress, checkpointer: Checkpointer | None, stopping: bool
 ) -> None:
     """Waits until the last checkpoint is whole.
 
@@ -170,9 +170,9 @@ def _finish_saving(
             raise CheckpointError(
                 f"stopped, but {run.unsaved}: the same command goes on from the newest checkpoint before it."
             )
-        run.console.say(f"stop      {name} stage at iteration {progress.iteration} is saved; {RESUMABLE}")
+        run.console.say(f"stop      {name} stage at iteration {progress.iteration} is saved; {RESUME_HINT}")
         raise Stopped
-    run.signals.saved()
+    run.signals.end_unsaved()
 
 
 def _export(run: Run, stage: Stage, states: States, again: bool) -> None:
@@ -195,7 +195,7 @@ def _first_iteration(console: Console, stage: Stage, states: States, batch: Any,
     console.announce("compile", f"{stage.name} stage")
     with count_compiles() as compiled:
         result = jax.block_until_ready(stage.iterate(states, batch, iteration))
-    give_back_memory()
+    trim_heap()
     seconds = time.perf_counter() - start
     console.say(
         f"compile   {stage.name} stage: {compiled['seconds']:.1f} s; first step: "
@@ -207,7 +207,7 @@ def _first_iteration(console: Console, stage: Stage, states: States, batch: Any,
 def _log(
     run: Run,
     name: str,
-    progress: Progress,
+    progress: StageProgress,
     meter: Meter,
     losses: Metrics,
     silent: dict[str, float],
@@ -218,7 +218,7 @@ def _log(
     run.writer.scalars(name, progress.iteration, silent | values)
     line, idle = meter.report(values, run.config[name].batch_size)
     run.console.say(line)
-    if idle > IDLE:
+    if idle > MAX_DATA_WAIT:
         run.console.say(
             f"note      the devices waited for data {idle:.0%} of the time: prepare sub-images (esrgan-jax prepare), "
             "read with more threads (--config.data.num_threads), or move the data to a faster disk"
@@ -231,7 +231,7 @@ def _log(
         run.console.say(f"note      {describe_skipped(run.skipped)}")
 
 
-def _evaluated(run: Run, progress: Progress, scores: Scores | None) -> Progress:
+def _progress_after_evaluation(run: Run, progress: StageProgress, scores: Scores | None) -> StageProgress:
     """The progress after an evaluation, or after one that a signal cut short."""
     if scores is None:
         return replace(progress, evaluated=False)

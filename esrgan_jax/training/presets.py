@@ -51,7 +51,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def departures(preset: str, fields: Mapping[str, Any]) -> list[str]:
+def changed_from_preset(preset: str, fields: Mapping[str, Any]) -> list[str]:
     """Fields of a flattened configuration that are not the preset's, each as "field=value"."""
     return [
         f"{name}={fields[name]}"

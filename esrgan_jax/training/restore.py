@@ -7,7 +7,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 
-from esrgan_jax.runs.checkpoint import Progress
+from esrgan_jax.runs.checkpoint import StageProgress
 from esrgan_jax.runs.checkpointer import Checkpointer
 from esrgan_jax.system import parallel, processes
 from esrgan_jax.training.build import initial_states, shapes_of_states
@@ -25,13 +25,13 @@ def open_checkpointer(run: Run, name: str) -> Checkpointer:
 
 def restore_or_begin(
     run: Run, stage: Stage, checkpointer: Checkpointer | None, before: States | None
-) -> tuple[States, Progress]:
+) -> tuple[States, StageProgress]:
     """The states on the devices, from the newest checkpoint or new ones, as process 0 has them."""
     done = int(processes.from_first(np.int32((checkpointer and checkpointer.latest()) or 0)))
     with run.console.phase(
         "restore" if done else "init", f"{stage.name} stage" + f" at iteration {done}" * bool(done)
     ):
-        progress = Progress()
+        progress = StageProgress()
         if checkpointer is None:
             shapes = shapes_of_states(run, stage)
             states = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from esrgan_jax.data.pairs import Source
-from esrgan_jax.data.sources import check_patch, describe_skipped, open_source
+from esrgan_jax.data.pairs import PairSource
+from esrgan_jax.data.sources import check_patch_sizes, describe_skipped, open_pairs
 from esrgan_jax.errors import ConfigError
 from esrgan_jax.evaluation.scores import SCORES, evaluate_bicubic
 from esrgan_jax.inference import Upscaler
@@ -20,7 +20,7 @@ from esrgan_jax.runs.folder import iterations, newest_stage, read_config, write_
 from esrgan_jax.system import processes
 from esrgan_jax.system.progress import Console
 from esrgan_jax.training import configuration
-from esrgan_jax.training.presets import departures
+from esrgan_jax.training.presets import changed_from_preset
 from esrgan_jax.training.steps import Perceptual
 from esrgan_jax.training.stopping import StopSignals
 from esrgan_jax.training.writer import Writer
@@ -39,8 +39,8 @@ class Run:
     devices: list[jax.Device]  # of this process; the others use as many of theirs
     writes: bool  # this process, the first one, reads checkpoints and writes everything
     agreement: processes.Agreement
-    train: Source
-    validation: Source
+    train: PairSource
+    validation: PairSource
     skipped: dict[str, str] | None  # name and reason of bad images so far; None: a bad image is an error
     bicubic: dict[str, float]
     perceptual: Perceptual | None
@@ -64,7 +64,7 @@ def open_run(
         f"run       {config.name} in {folder}, {len(devices)} {kind} device{'s' * (len(devices) > 1)}"
         + f" in each of {count} processes" * (count > 1)
     )
-    changed = departures(config.preset, configuration.flatten(config.to_dict()))
+    changed = changed_from_preset(config.preset, configuration.flatten(config.to_dict()))
     console.say(f"preset    {config.preset}" + (f" except {', '.join(changed)}" if changed else ""))
     for name in config.stages:
         scheduler = config[name].scheduler
@@ -104,7 +104,7 @@ def open_run(
     )
 
 
-def claim_folder(config: ConfigDict, folder: Path) -> list[str]:
+def claim_run_folder(config: ConfigDict, folder: Path) -> list[str]:
     """Makes the workdir this configuration's own, or finds that it is; returns fields that changed, as notes.
 
     Only checkpoints bind a folder: a first attempt that stopped on a mistake, with the configuration that had
@@ -137,9 +137,9 @@ def claim_folder(config: ConfigDict, folder: Path) -> list[str]:
     return notes
 
 
-def _open_sources(config: ConfigDict, skipped: dict[str, str] | None) -> tuple[Source, Source]:
+def _open_sources(config: ConfigDict, skipped: dict[str, str] | None) -> tuple[PairSource, PairSource]:
     data = config.data
-    train = open_source(
+    train = open_pairs(
         data.train,
         split="train",
         scale=config.scale,
@@ -150,8 +150,8 @@ def _open_sources(config: ConfigDict, skipped: dict[str, str] | None) -> tuple[S
         skipped=skipped,
     )
     for stage in config.stages:
-        check_patch(train, config[stage].gt_size, skipped)
-    validation = open_source(
+        check_patch_sizes(train, config[stage].gt_size, skipped)
+    validation = open_pairs(
         data.validation,
         split="validation",
         scale=config.scale,

@@ -27,7 +27,7 @@ from esrgan_jax.training.steps import (
 States = dict[str, Any]
 
 
-class PixelStage:
+class PixelRecipe:
     """The PSNR stage: the generator alone, L1 loss."""
 
     name = "psnr"
@@ -62,7 +62,7 @@ class PixelStage:
         return {"g": g}, metrics
 
 
-class GanStage:
+class GanRecipe:
     """The GAN stage: generator, then discriminator, in the official trainer's order."""
 
     name = "gan"
@@ -133,7 +133,7 @@ class GanStage:
         return {"g": g, "d": d}, g_metrics | d_metrics
 
 
-Stage = PixelStage | GanStage
+Stage = PixelRecipe | GanRecipe
 
 
 def random_key(seed: int) -> jax.Array:

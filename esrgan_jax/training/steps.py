@@ -91,12 +91,10 @@ def make_pixel_step(
 
     def step(g: GeneratorState, batch: Batch) -> tuple[GeneratorState, Metrics]:
         def loss_fn(params, part):
-            lr, hr = _pictures(part, params)
+            lr, hr = to_float(part, params)
             return pixel_weight * l1_loss(generator.apply({"params": params}, lr), hr)
 
-        loss, grads = _mean_over_parts(
-            functools.partial(jax.value_and_grad(loss_fn), g.params), batch, accumulate
-        )
+        loss, grads = _accumulate(functools.partial(jax.value_and_grad(loss_fn), g.params), batch, accumulate)
         grads, loss = parallel.all_reduce_mean((grads, loss))
         return _update_generator(g, grads, {"l_g_pix": loss}, optimizer, ema_decay)
 
@@ -131,7 +129,7 @@ def make_generator_step(
     mean = parallel.mean if sync else jnp.mean
 
     def step(g: GeneratorState, d: DiscriminatorState, batch: Batch, vgg: Any):
-        lr, hr = _pictures(batch, g.params)
+        lr, hr = to_float(batch, g.params)
         if not update:
             sr = generator.apply({"params": g.params}, lr)
             ema = update_ema(g.ema, g.params, ema_decay)
@@ -184,7 +182,7 @@ def make_discriminator_step(
     mean = parallel.mean if sync else jnp.mean
 
     def step(d: DiscriminatorState, sr: Array, batch: Batch):
-        _, hr = _pictures(batch, d.params)
+        _, hr = to_float(batch, d.params)
 
         def judge(params, pictures):
             variables = {"params": params, "batch_stats": d.batch_stats}
@@ -233,7 +231,7 @@ def make_discriminator_step(
     )
 
 
-def _mean_over_parts(function: Callable, batch: Batch, parts: int) -> Any:
+def _accumulate(function: Callable, batch: Batch, parts: int) -> Any:
     """The mean of `function` over equal parts of a batch, one at a time."""
     if parts == 1:
         return function(batch)
@@ -252,7 +250,7 @@ def generator_updates(iteration: Any, net_d_iters: int, net_d_init_iters: int) -
     return (iteration % net_d_iters == 0) & (iteration > net_d_init_iters)
 
 
-def _pictures(batch: Batch, params: Any) -> tuple[Array, Array]:
+def to_float(batch: Batch, params: Any) -> tuple[Array, Array]:
     """Both pictures in [0, 1]; uint8 becomes float on the device, in the parameters' precision."""
     dtype = jax.tree.leaves(params)[0].dtype
 

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from esrgan_jax.system.exit import leave
+from esrgan_jax.system.exit import exit_now
 
-RESUMABLE = "resumable: the same command goes on from here"
+RESUME_HINT = "resumable: the same command goes on from here"
 
 
 class Stopped(Exception):  # noqa: N818 - nothing is wrong
@@ -37,18 +37,18 @@ class StopSignals:
         self._say = say
         self._unsaved = False
         self._lock = threading.Lock()
-        self._before: dict[signal.Signals, Any] = {}
+        self._previous_handlers: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is not threading.main_thread():
             return self  # Python has signals in the main thread only
-        self._ear, self._mouth = socket.socketpair()
-        self._mouth.setblocking(False)
-        self._wakeup = signal.set_wakeup_fd(self._mouth.fileno(), warn_on_full_buffer=False)
+        self._read_end, self._write_end = socket.socketpair()
+        self._write_end.setblocking(False)
+        self._wakeup = signal.set_wakeup_fd(self._write_end.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             # Ctrl-C is ignored in the background of a shell, and stays so.
             if signal.getsignal(number) is not signal.SIG_IGN:
-                self._before[number] = signal.signal(number, lambda *_: None)
+                self._previous_handlers[number] = signal.signal(number, lambda *_: None)
         self._listener = threading.Thread(target=self._listen, name="stop signals", daemon=True)
         self._listener.start()
         return self
@@ -58,46 +58,46 @@ class StopSignals:
     ) -> None:
         if threading.current_thread() is not threading.main_thread():
             return
-        for number, handler in self._before.items():
+        for number, handler in self._previous_handlers.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(self._wakeup)
-        self._mouth.close()
+        self._write_end.close()
         self._listener.join()
-        self._ear.close()
+        self._read_end.close()
 
-    def unsaved(self) -> None:
+    def begin_unsaved(self) -> None:
         """From now on there is something to save: a signal waits for `saved`."""
         self._unsaved = True
 
-    def saved(self) -> None:
+    def end_unsaved(self) -> None:
         """From now on there is nothing to save: a signal ends the process at once, also one that came before."""
         with self._lock:
             self._unsaved = False
             if self.received:
-                self._leave_resumable()
+                self._exit_resumable()
 
     def _listen(self) -> None:
-        while number := self._ear.recv(1):
-            if number[0] in self._before:
-                self._hear(signal.Signals(number[0]))
+        while number := self._read_end.recv(1):
+            if number[0] in self._previous_handlers:
+                self._on_signal(signal.Signals(number[0]))
 
-    def _hear(self, number: signal.Signals) -> None:
+    def _on_signal(self, number: signal.Signals) -> None:
         with self._lock:
             if self.received:
-                self._say_briefly(f"stop      {number.name} again: leaving at once, without saving")
-                leave(128 + number)
+                self._say_safely(f"stop      {number.name} again: leaving at once, without saving")
+                exit_now(128 + number)
             if not self._unsaved:
-                self._say_briefly(f"stop      {number.name}")
-                self._leave_resumable()
+                self._say_safely(f"stop      {number.name}")
+                self._exit_resumable()
             self.received = True
-            self._say_briefly(
+            self._say_safely(
                 f"stop      {number.name}: saving after this iteration; once more leaves at once"
             )
 
-    def _leave_resumable(self) -> None:
-        self._say_briefly(f"stop      nothing is left to save; {RESUMABLE}")
-        leave(0)
+    def _exit_resumable(self) -> None:
+        self._say_safely(f"stop      nothing is left to save; {RESUME_HINT}")
+        exit_now(0)
 
-    def _say_briefly(self, line: str) -> None:
+    def _say_safely(self, line: str) -> None:
         with contextlib.suppress(Exception):  # a closed terminal must not keep anyone from leaving
             self._say(line)

@@ -17,7 +17,7 @@ from tensorboardX.record_writer import masked_crc32c
 from esrgan_jax.system.files import append
 
 
-class Board:
+class EventFile:
     """The events of one stage. tensorboardX's own writer hangs once its thread could not write.
 
     Args:
@@ -29,10 +29,10 @@ class Board:
         now = time.time()
         # TensorBoard reads files in the order of their names, which begin with the second.
         self._path = folder / f"events.out.tfevents.{int(now)}.{socket.gethostname()}.{time.monotonic_ns()}"
-        self._head = [Event(wall_time=now, file_version="brain.Event:2")]
+        self._pending_header = [Event(wall_time=now, file_version="brain.Event:2")]
         if purge_from is not None:
             start = SessionLog(status=SessionLog.START)
-            self._head.append(Event(wall_time=now, step=purge_from, session_log=start))
+            self._pending_header.append(Event(wall_time=now, step=purge_from, session_log=start))
 
     def scalars(self, values: dict[str, float], iteration: int) -> None:
         """Adds a point to each curve; what is not finite has no place on one.
@@ -53,10 +53,13 @@ class Board:
 
     def _write(self, summaries: Sequence, iteration: int) -> None:
         now = time.time()
-        events = [*self._head, *(Event(summary=one, step=iteration, wall_time=now) for one in summaries)]
+        events = [
+            *self._pending_header,
+            *(Event(summary=one, step=iteration, wall_time=now) for one in summaries),
+        ]
         self._path.parent.mkdir(parents=True, exist_ok=True)
         append(self._path, b"".join(_record(event.SerializeToString()) for event in events))
-        self._head = []
+        self._pending_header = []
 
 
 def _record(data: bytes) -> bytes:

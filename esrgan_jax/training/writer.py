@@ -17,7 +17,7 @@ from esrgan_jax.imaging.resize import imresize
 from esrgan_jax.imaging.rgb_files import write_png
 from esrgan_jax.metrics import psnr
 from esrgan_jax.system.files import append, atomic_write
-from esrgan_jax.training.tensorboard import Board
+from esrgan_jax.training.tensorboard import EventFile
 
 SHOWN_PIXELS = 480
 """Side of the part of a picture that a sample shows: large ones are cut around their centre."""
@@ -37,8 +37,8 @@ class Writer:
         self._folder = run_folder
         self._stages = list(stages)
         self._path = run_folder / "metrics.jsonl"
-        self._waiting: list[str] = []
-        self._boards: dict[str, Board] = {}
+        self._pending_lines: list[str] = []
+        self._boards: dict[str, EventFile] = {}
         self._problems: dict[str, str] = {}
 
     @property
@@ -61,26 +61,26 @@ class Writer:
         if not self._path.exists() or self._path.read_text(encoding="utf-8") != kept:
             with atomic_write(self._path) as temporary:
                 temporary.write_text(kept, encoding="utf-8")
-        self._boards[stage] = Board(
+        self._boards[stage] = EventFile(
             self._folder / "tensorboard" / stage, purge_from=iteration + 1 if iteration else None
         )
 
     def scalars(self, stage: str, iteration: int, values: dict[str, float]) -> None:
         """One line of metrics.jsonl, and the same to TensorBoard."""
-        self._waiting.append(json.dumps({"stage": stage, "iteration": iteration, **values}) + "\n")
-        with self._noticing(self._path.name):
-            append(self._path, "".join(self._waiting).encode())
-            self._waiting.clear()
-        with self._noticing("tensorboard"):
+        self._pending_lines.append(json.dumps({"stage": stage, "iteration": iteration, **values}) + "\n")
+        with self._recording_problems(self._path.name):
+            append(self._path, "".join(self._pending_lines).encode())
+            self._pending_lines.clear()
+        with self._recording_problems("tensorboard"):
             self._boards[stage].scalars(values, iteration)
 
     def sample(self, stage: str, iteration: int, result: Result) -> Path:
         """Draws LR enlarged | SR | HR of one image into samples/; returns the file."""
         path = self._folder / "samples" / f"{stage}_{iteration:07d}.png"
         picture = draw_sample(result)
-        with self._noticing("samples"):
+        with self._recording_problems("samples"):
             write_png(path, picture)
-        with self._noticing("tensorboard"):
+        with self._recording_problems("tensorboard"):
             self._boards[stage].picture("sample", picture, iteration)
         return path
 
@@ -89,12 +89,12 @@ class Writer:
         path = self._folder / "curves.png"
         lines = read_metrics(self._path)
         ran = {line["stage"] for line in lines}
-        with self._noticing(path.name):
+        with self._recording_problems(path.name):
             draw_curves(lines, [stage for stage in self._stages if stage in ran] or self._stages, path)
         return path
 
     @contextlib.contextmanager
-    def _noticing(self, what: str) -> Iterator[None]:
+    def _recording_problems(self, what: str) -> Iterator[None]:
         try:
             yield
         except OSError as error:

@@ -10,7 +10,7 @@ import numpy as np
 
 from esrgan_jax.errors import WeightFileError
 from esrgan_jax.models import RRDBNet, VGGFeatureExtractor, VGGStyleDiscriminator
-from esrgan_jax.models.rrdbnet import SCALES, UNSHUFFLE
+from esrgan_jax.models.rrdbnet import SCALES, UNSHUFFLE_FACTORS
 from esrgan_jax.models.vgg_features import CONVS_PER_STAGE, layer_names
 from esrgan_jax.weights.convert import state_dict_shapes
 from esrgan_jax.weights.dialects import DIALECTS, Dialect
@@ -22,7 +22,7 @@ MAX_WIDTH = 65_536
 
 
 @dataclass(frozen=True)
-class Network:
+class RecognisedNetwork:
     """A state dict that has been understood.
 
     Attributes:
@@ -38,7 +38,7 @@ class Network:
 
 def recognise(
     state_dict: StateDict, source: str, arch: str | None = None, scale: int | None = None
-) -> Network:
+) -> RecognisedNetwork:
     """The network that a state dict describes.
 
     Args:
@@ -61,7 +61,7 @@ def recognise(
     if not (known or similar):
         raise WeightFileError(
             f"{source} holds none of the networks that are known here, ESRGAN's generators, discriminators "
-            f"and VGG: its arrays are called {_some(state_dict)}."
+            f"and VGG: its arrays are called {_first_names(state_dict)}."
         )
     official = {dialect.official(name) or name: array for name, array in state_dict.items()}
     name = dialect.name
@@ -79,7 +79,7 @@ def recognise(
         official = {key: array for key, array in official.items() if not key.startswith("classifier.")}
         module = _vgg(official, source, arch)
     _check_names(official, module, dialect, source)
-    return Network(name, module, official)
+    return RecognisedNetwork(name, module, official)
 
 
 def _check_names(official: StateDict, module: nn.Module, dialect: Dialect, source: str) -> None:
@@ -99,7 +99,7 @@ def _check_names(official: StateDict, module: nn.Module, dialect: Dialect, sourc
         )
 
 
-def _some(names: Iterable[str]) -> str:
+def _first_names(names: Iterable[str]) -> str:
     first, *others = list(names)[:4]
     return ", ".join([first[:60], *(name[:60] for name in others[:2])]) + ", ..." * (len(others) > 2)
 
@@ -120,11 +120,13 @@ def _generator(state_dict: StateDict, source: str, scale: int | None) -> RRDBNet
     if num_upsample not in SCALES:
         raise WeightFileError(f"{source} enlarges {num_upsample} times: 0 to {max(SCALES)} are known here.")
     if scale is None:
-        unshuffled = {outputs * factor**2: scale for scale, factor in UNSHUFFLE.items()}
+        unshuffled = {outputs * factor**2: scale for scale, factor in UNSHUFFLE_FACTORS.items()}
         scale = unshuffled.get(inputs, 4) if num_upsample == 2 else SCALES[num_upsample][0]
-    factor = UNSHUFFLE.get(scale, 1) if num_upsample == 2 else 1
+    factor = UNSHUFFLE_FACTORS.get(scale, 1) if num_upsample == 2 else 1
     if scale not in SCALES[num_upsample] or inputs % factor**2:
-        fitting = [s for s in SCALES[num_upsample] if num_upsample != 2 or inputs % UNSHUFFLE[s] ** 2 == 0]
+        fitting = [
+            s for s in SCALES[num_upsample] if num_upsample != 2 or inputs % UNSHUFFLE_FACTORS[s] ** 2 == 0
+        ]
         raise WeightFileError(
             f"{source} is no network of scale {scale}: with {num_upsample} upsamplings and {inputs} input "
             f"channels it can be {' or '.join(map(str, fitting))}."

@@ -17,14 +17,14 @@ from esrgan_jax.models import RRDBNet, VGGFeatureExtractor, VGGStyleDiscriminato
 from esrgan_jax.weights import state_dicts
 from esrgan_jax.weights.convert import from_state_dict, to_state_dict
 from esrgan_jax.weights.formats import containers
-from esrgan_jax.weights.layouts import ARCHITECTURES, Network, recognise
-from esrgan_jax.weights.zoo import ZOO, fetch
+from esrgan_jax.weights.layouts import ARCHITECTURES, RecognisedNetwork, recognise
+from esrgan_jax.weights.zoo import ZOO, fetch_weights
 
 PathOrName = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
-class Source:
+class WeightSource:
     """Where weights come from, opened.
 
     Attributes:
@@ -45,11 +45,11 @@ class Source:
 
     def recognise(
         self, found: state_dicts.Found, arch: str | None = None, scale: int | None = None
-    ) -> Network:
+    ) -> RecognisedNetwork:
         """The network that one of the state dicts describes, see `layouts.recognise`."""
         return recognise(found.state_dict, str(self.path), arch, scale or self.scale)
 
-    def variables(self, network: Network) -> Any:
+    def variables(self, network: RecognisedNetwork) -> Any:
         """A network's linen variables: numpy arrays, float16 and bfloat16 widened to float32, exactly.
 
         Raises:
@@ -61,10 +61,10 @@ class Source:
                     f"{self.path} has {name} in {array.dtype}: quantised weights cannot be used, take the "
                     "originals."
                 )
-        return jax.tree.map(_widen, from_state_dict(network.module, network.state_dict, str(self.path)))
+        return jax.tree.map(_to_float32, from_state_dict(network.module, network.state_dict, str(self.path)))
 
 
-def _widen(value: np.ndarray) -> np.ndarray:
+def _to_float32(value: np.ndarray) -> np.ndarray:
     # bfloat16 is no kind of float to numpy.
     return value.astype(np.float32) if value.dtype.itemsize == 2 else value
 
@@ -79,14 +79,14 @@ def locate(path_or_name: PathOrName) -> Path:
     if path.exists():
         return path
     if str(path_or_name) in ZOO:
-        return fetch(str(path_or_name))
+        return fetch_weights(str(path_or_name))
     raise WeightFileError(
         f"{path} does not exist: give a .pth or .safetensors file, a run folder, or a name of the zoo "
         f"({', '.join(ZOO)})."
     )
 
 
-def check_arch(arch: str | None) -> None:
+def check_architecture_name(arch: str | None) -> None:
     """Whether an architecture somebody named is one.
 
     Raises:
@@ -96,7 +96,7 @@ def check_arch(arch: str | None) -> None:
         raise ConfigError(f"--arch (={arch}) must be one of {', '.join(ARCHITECTURES)}.")
 
 
-def open_source(path_or_name: PathOrName) -> Source:
+def open_weights(path_or_name: PathOrName) -> WeightSource:
     """Reads a file, a run folder's newest checkpoint, or a file of the zoo.
 
     Raises:
@@ -108,10 +108,12 @@ def open_source(path_or_name: PathOrName) -> Source:
     contents = containers.read(path)
     found = state_dicts.find_state_dicts(contents.tree)
     scale = contents.metadata.get("scale", "")
-    return Source(path, contents.container, found, int(scale) if scale in ("1", "2", "3", "4", "8") else None)
+    return WeightSource(
+        path, contents.container, found, int(scale) if scale in ("1", "2", "3", "4", "8") else None
+    )
 
 
-def _open_run_folder(path: Path) -> Source:
+def _open_run_folder(path: Path) -> WeightSource:
     from esrgan_jax.runs.folder import load_generator, read_config
 
     try:
@@ -123,7 +125,7 @@ def _open_run_folder(path: Path) -> Source:
         state_dicts.Found(role, role, to_state_dict({"params": tree}))
         for role, tree in (("params", params), ("params_ema", ema))
     ]
-    return Source(path, "run folder", found, config.get("scale"))
+    return WeightSource(path, "run folder", found, config.get("scale"))
 
 
 def load_model(
@@ -145,7 +147,7 @@ def load_model(
     Raises:
       WeightFileError: there is no such thing, it cannot be read or fetched, or it is no generator.
     """
-    source = open_source(path_or_name)
+    source = open_weights(path_or_name)
     network = source.recognise(source.choose(key), "RRDBNet", scale)
     return _generator(network.module), source.variables(network)
 
@@ -163,7 +165,7 @@ def load_generator_weights(path_or_name: PathOrName, key: str | None = None) -> 
     Raises:
       WeightFileError: see `load_model`.
     """
-    source = open_source(path_or_name)
+    source = open_weights(path_or_name)
     roles = {found.role for found in source.found}
     params = source.recognise(source.choose(key or ("params" if "params" in roles else None)), "RRDBNet")
     ema = source.recognise(source.choose("params_ema" if "params_ema" in roles else None), "RRDBNet")
@@ -189,7 +191,7 @@ def load_discriminator_weights(path_or_name: PathOrName) -> tuple[VGGStyleDiscri
     Raises:
       WeightFileError: there is no such file, it cannot be read, or it is no discriminator.
     """
-    source = open_source(path_or_name)
+    source = open_weights(path_or_name)
     roles = {found.role for found in source.found}
     found = source.choose("discriminator" if "discriminator" in roles else "params")
     network = source.recognise(found, "VGGStyleDiscriminator")
@@ -218,7 +220,7 @@ def load_vgg(
     Raises:
       WeightFileError: the file cannot be read or fetched, or holds another network.
     """
-    source = open_source(path_or_name)
+    source = open_weights(path_or_name)
     state_dict = source.recognise(source.choose(), vgg_type).state_dict
     module = VGGFeatureExtractor(vgg_type, tuple(layers), use_input_norm, range_norm)
-    return module, source.variables(Network("torchvision", module, state_dict))
+    return module, source.variables(RecognisedNetwork("torchvision", module, state_dict))

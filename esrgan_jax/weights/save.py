@@ -14,7 +14,7 @@ from esrgan_jax.errors import ConfigError, WeightFileError
 from esrgan_jax.models import RRDBNet, VGGFeatureExtractor, VGGStyleDiscriminator
 from esrgan_jax.weights.convert import from_state_dict, state_dict_shapes, to_state_dict
 from esrgan_jax.weights.formats import containers
-from esrgan_jax.weights.layouts import Network
+from esrgan_jax.weights.layouts import RecognisedNetwork
 from esrgan_jax.weights.state_dicts import StateDict
 
 FIELDS = {
@@ -47,7 +47,7 @@ def save_generator(path: str | os.PathLike, module: RRDBNet, params: Any, ema: A
       WeightFileError: the file cannot be written.
     """
     tree = {
-        role: _ordered(module, to_state_dict({"params": values}))
+        role: _in_torch_order(module, to_state_dict({"params": values}))
         for role, values in (("params", params), ("params_ema", ema))
     }
     containers.write(path, tree)
@@ -64,10 +64,10 @@ def save_discriminator(path: str | os.PathLike, module: VGGStyleDiscriminator, v
     Raises:
       WeightFileError: the file cannot be written.
     """
-    containers.write(path, {"params": _ordered(module, to_state_dict(variables))})
+    containers.write(path, {"params": _in_torch_order(module, to_state_dict(variables))})
 
 
-def save_networks(path: str | os.PathLike, networks: dict[str, Network]) -> None:
+def save_networks(path: str | os.PathLike, networks: dict[str, RecognisedNetwork]) -> None:
     """Writes one network, or a generator's two versions, as what the name of `path` says.
 
     Args:
@@ -108,22 +108,22 @@ def check_destination(path: Path) -> None:
 
 def metadata(module: nn.Module) -> dict[str, str]:
     """The architecture and its fields, as text."""
-    return {"architecture": architecture(module)} | {
-        name: str(value) for name, value in fields(module).items()
+    return {"architecture": architecture_name(module)} | {
+        name: str(value) for name, value in architecture_fields(module).items()
     }
 
 
-def architecture(module: nn.Module) -> str:
+def architecture_name(module: nn.Module) -> str:
     """RRDBNet, VGGStyleDiscriminator or vgg19 and its kin."""
     return module.vgg_type if isinstance(module, VGGFeatureExtractor) else type(module).__name__
 
 
-def fields(module: nn.Module) -> dict[str, Any]:
+def architecture_fields(module: nn.Module) -> dict[str, Any]:
     """The fields of a network that its weights depend on."""
     return {name: getattr(module, name) for name in FIELDS[type(module)]}
 
 
-def cast(network: Network, dtype: np.dtype, source: str) -> Network:
+def cast(network: RecognisedNetwork, dtype: np.dtype, source: str) -> RecognisedNetwork:
     """The same network with its floating-point arrays in another dtype, rounded to nearest.
 
     Raises:
@@ -142,7 +142,7 @@ def cast(network: Network, dtype: np.dtype, source: str) -> Network:
     return dataclasses.replace(network, state_dict=arrays)
 
 
-def interpolate(a: Network, b: Network, alpha: float) -> Network:
+def interpolate(a: RecognisedNetwork, b: RecognisedNetwork, alpha: float) -> RecognisedNetwork:
     """(1 - alpha) * a + alpha * b, computed at least in float32, in the dtypes of `a`.
 
     Source: Wang et al. 2018, section 3.4; the two are networks of one architecture.
@@ -156,15 +156,15 @@ def interpolate(a: Network, b: Network, alpha: float) -> Network:
     return dataclasses.replace(a, state_dict=arrays)
 
 
-def _official(network: Network) -> StateDict:
-    return _ordered(network.module, network.state_dict)
+def _official(network: RecognisedNetwork) -> StateDict:
+    return _in_torch_order(network.module, network.state_dict)
 
 
-def _ordered(module: nn.Module, state_dict: StateDict) -> StateDict:
+def _in_torch_order(module: nn.Module, state_dict: StateDict) -> StateDict:
     return {name: state_dict[name] for name in state_dict_shapes(module)}
 
 
-def _write_run_folder(path: Path, networks: dict[str, Network]) -> None:
+def _write_run_folder(path: Path, networks: dict[str, RecognisedNetwork]) -> None:
     from esrgan_jax.runs.folder import write_generator
 
     network = next(iter(networks.values()))
@@ -177,7 +177,7 @@ def _write_run_folder(path: Path, networks: dict[str, Network]) -> None:
         for role, network in networks.items()
     }
     params = trees.get("params") or trees["params_ema"]
-    config = fields(network.module)
+    config = architecture_fields(network.module)
     write_generator(
         path, {"scale": config.pop("scale"), "network_g": config}, params, trees.get("params_ema") or params
     )

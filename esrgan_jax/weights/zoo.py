@@ -88,7 +88,7 @@ ZOO = {
 }
 
 
-def fetch(name: str) -> Path:
+def fetch_weights(name: str) -> Path:
     """The path of a zoo file, downloaded first where it is not there yet.
 
     A download that is cut off is taken up where it stopped, now or in a later call. The file appears under

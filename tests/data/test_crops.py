@@ -8,19 +8,19 @@ import itertools
 import numpy as np
 import pytest
 
-from esrgan_jax.data.crops import Place, cut, draw_place
+from esrgan_jax.data.crops import CropPlace, crop_pair, draw_crop
 
 
 def crop(pair, gt_size, scale, rng):
-    place = draw_place(pair["lr"].shape[:2], gt_size, scale, rng, hflip=False, rotation=False)
-    return cut(pair["lr"], pair["hr"], place, gt_size, scale)
+    place = draw_crop(pair["lr"].shape[:2], gt_size, scale, rng, hflip=False, rotation=False)
+    return crop_pair(pair["lr"], pair["hr"], place, gt_size, scale)
 
 
 def turn(pair, hflip, rotation, rng):
     """The whole of a square pair, one of its orientations."""
     scale = len(pair["hr"]) // len(pair["lr"])
-    place = draw_place(pair["lr"].shape[:2], len(pair["hr"]), scale, rng, hflip, rotation)
-    return cut(pair["lr"], pair["hr"], place, len(pair["hr"]), scale)
+    place = draw_crop(pair["lr"].shape[:2], len(pair["hr"]), scale, rng, hflip, rotation)
+    return crop_pair(pair["lr"], pair["hr"], place, len(pair["hr"]), scale)
 
 
 @pytest.mark.parametrize("scale", [1, 2, 4])
@@ -72,7 +72,7 @@ def test_crop_refuses_what_does_not_fit(coordinates):
 
 def test_place_is_in_hr_pixels_and_turns_after_cutting(coordinates):
     pair = coordinates(9, 11, 4)
-    lr, hr = cut(pair["lr"], pair["hr"], Place(8, 12, True, False, True), 16, 4)
+    lr, hr = crop_pair(pair["lr"], pair["hr"], CropPlace(8, 12, True, False, True), 16, 4)
     np.testing.assert_array_equal(hr, pair["hr"][8:24, 12:28][:, ::-1].swapaxes(0, 1))
     np.testing.assert_array_equal(lr, pair["lr"][2:6, 3:7][:, ::-1].swapaxes(0, 1))
 
@@ -118,7 +118,7 @@ def test_switches(hflip, rotation, number, coordinates):
 def test_one_switch_does_not_change_the_other_draws():
     both, one = np.random.default_rng(0), np.random.default_rng(0)
     for _ in range(20):
-        assert draw_place((9, 11), 8, 2, both)[:2] == draw_place((9, 11), 8, 2, one, False, False)[:2]
+        assert draw_crop((9, 11), 8, 2, both)[:2] == draw_crop((9, 11), 8, 2, one, False, False)[:2]
     assert both.random() == one.random()
 
 
@@ -127,7 +127,7 @@ def test_patches_are_contiguous_copies_and_the_image_stays(switches, coordinates
     pair = coordinates(8, 9, 2)
     for array in pair.values():
         array.flags.writeable = False
-    for patch in cut(pair["lr"], pair["hr"], Place(2, 4, *switches), 8, 2):
+    for patch in crop_pair(pair["lr"], pair["hr"], CropPlace(2, 4, *switches), 8, 2):
         assert patch.flags.c_contiguous
         assert patch.flags.writeable
         assert patch.base is None or patch.base.nbytes == patch.nbytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from esrgan_jax.data.folder import FolderSource
-from esrgan_jax.data.lr_names import Partners
+from esrgan_jax.data.lr_names import LrNames
 from esrgan_jax.errors import ConfigError, DataError
 
 
@@ -24,16 +24,16 @@ def test_template_names_the_partner(template, lr_name, tmp_path, write_image):
     write_image(tmp_path / "hr/sub/a.v2.png", 24, 32)
     write_image(tmp_path / "lr" / lr_name, 6, 8)
     write_image(tmp_path / "lr/sub/other.png", 5, 5)
-    partners = Partners(tmp_path / "hr", tmp_path / "lr", 4, template)
-    assert [partners.find(file) for file in partners.hr_files] == [tmp_path / "lr" / lr_name]
+    partners = LrNames(tmp_path / "hr", tmp_path / "lr", 4, template)
+    assert [partners.lr_file(file) for file in partners.hr_files] == [tmp_path / "lr" / lr_name]
     source = FolderSource(tmp_path / "hr", tmp_path / "lr", scale=4, lr_template=template)
     assert source[0]["lr"].shape == (6, 8, 3)
 
 
 def error_of(tmp_path, template=None):
-    partners = Partners(tmp_path / "hr", tmp_path / "lr", 4, template)
+    partners = LrNames(tmp_path / "hr", tmp_path / "lr", 4, template)
     with pytest.raises(DataError) as caught:
-        partners.find(partners.hr_files[0])
+        partners.lr_file(partners.hr_files[0])
     return str(caught.value)
 
 

@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from esrgan_jax.data.pairs import PairMemory, crop_to_multiple, in_pixels, shrink, sizes_fit
+from esrgan_jax.data.pairs import PairMemory, bicubic_lr, crop_to_multiple, size_text, sizes_fit
 from esrgan_jax.imaging.resize import imresize
 
 
@@ -22,7 +22,7 @@ def test_crop_to_multiple_keeps_the_top_left():
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_shrink_is_the_bicubic_of_the_papers(scale):
     hr = np.random.default_rng(0).integers(0, 256, (12 * scale, 13 * scale, 3), dtype=np.uint8)
-    lr = shrink(hr, scale)
+    lr = bicubic_lr(hr, scale)
     assert lr.shape == (12, 13, 3)
     assert lr.dtype == np.uint8
     np.testing.assert_array_equal(lr, imresize(hr, 1 / scale))
@@ -30,7 +30,7 @@ def test_shrink_is_the_bicubic_of_the_papers(scale):
 
 def test_shrink_by_one_is_the_image_itself():
     hr = np.zeros((4, 4, 3), np.uint8)
-    assert shrink(hr, 1) is hr
+    assert bicubic_lr(hr, 1) is hr
 
 
 def test_sizes_fit_rounded_down_or_up():
@@ -40,7 +40,7 @@ def test_sizes_fit_rounded_down_or_up():
 
 
 def test_in_pixels_says_width_first():
-    assert in_pixels((20, 30, 3)) == "30x20 pixels"
+    assert size_text((20, 30, 3)) == "30x20 pixels"
 
 
 def pair_of(value: int) -> dict[str, np.ndarray]:

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from esrgan_jax.evaluation.page import ReportPage, most_different
+from esrgan_jax.evaluation.page import ResultPage, most_different
 from esrgan_jax.evaluation.scores import Result, score
-from esrgan_jax.evaluation.table import Report, Row
+from esrgan_jax.evaluation.table import ResultTable, Row
 from esrgan_jax.imaging import imresize, rgb_to_y
 
 
@@ -25,10 +25,10 @@ def write(path, photo, model="net.pth", name="chelsea.png", sr=None):
     pair, bicubic = photo
     sr = bicubic if sr is None else sr
     bicubic_scores, scores = (score(name, picture, pair["hr"], 4) for picture in (bicubic, sr))
-    report = Report(
+    report = ResultTable(
         model, "1 of photos", "made", 4, 4, [name], (28.42, 0.8104), [Row(name, scores, bicubic_scores)]
     )
-    page = ReportPage()
+    page = ResultPage()
     page.add(report.rows[0], Result(name, pair, sr, scores), bicubic, report.methods)
     page.write(path, report)
     return path.read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from esrgan_jax.data.sources import open_source
+from esrgan_jax.data.sources import open_pairs
 from esrgan_jax.errors import DataError, InferenceError
 from esrgan_jax.evaluation.scores import SCORES, evaluate, evaluate_bicubic, mean_scores
 from esrgan_jax.imaging import imresize
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def chelsea():
-    return open_source("sample", split="validation", scale=4)
+    return open_pairs("sample", split="validation", scale=4)
 
 
 class OneImage:

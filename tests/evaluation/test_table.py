@@ -1,14 +1,14 @@
 import json
 import math
 
-from esrgan_jax.evaluation.table import Report, Row
+from esrgan_jax.evaluation.table import ResultTable, Row
 
 SCORES = {"psnr_y": 28.421, "psnr_rgb": 26.004, "ssim_y": 0.81044, "ssim_rgb": 0.79}
 BETTER = {"psnr_y": 32.6049, "psnr_rgb": 30.64, "ssim_y": 0.9002, "ssim_rgb": 0.8559}
 
 
 def make(model="net.pth", names=("baby.png", "a/very/long/path/to/a/picture/far/below/woman.png"), **fields):
-    report = Report(model, "2 of Set5", "made", 4, 4, list(names), **fields)
+    report = ResultTable(model, "2 of Set5", "made", 4, 4, list(names), **fields)
     report.rows.extend(Row(name, BETTER, SCORES) for name in names)
     return report
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from esrgan_jax.errors import ConfigError, DataError
-from esrgan_jax.evaluation.test_sets import LAYOUTS, open_images
+from esrgan_jax.evaluation.test_sets import SET_LAYOUTS, open_test_set
 from esrgan_jax.imaging import imresize
 
 LAID_OUT = {
@@ -38,7 +38,7 @@ def lay_out(root, layout, write_image, scales=(2, 4), names=("001", "002", "003"
 @pytest.mark.parametrize("layout", LAID_OUT)
 def test_sets_are_recognised(tmp_path, write_image, layout, scale):
     folder = lay_out(tmp_path, layout, write_image)
-    images = open_images(str(folder), scale=scale)
+    images = open_test_set(str(folder), scale=scale)
     assert len(images.source) == len(images.names) == 5
     for index in range(5):
         pair = images.source[index]
@@ -56,12 +56,12 @@ def test_sets_are_recognised(tmp_path, write_image, layout, scale):
 
 
 def test_the_table_of_layouts_is_tested_whole():
-    assert {*LAYOUTS, "Huang"} == LAID_OUT.keys()
+    assert {*SET_LAYOUTS, "Huang"} == LAID_OUT.keys()
 
 
 def test_huangs_folder_itself(tmp_path, write_image):
     folder = lay_out(tmp_path, "Huang", write_image)
-    images = open_images(str(folder / "image_SRF_4"), scale=4)
+    images = open_test_set(str(folder / "image_SRF_4"), scale=4)
     assert "Set5 as Huang has it" in images.hr
     assert images.names[0] == "img_001_SRF_4_HR.png"
 
@@ -69,12 +69,12 @@ def test_huangs_folder_itself(tmp_path, write_image):
 def test_huangs_results_of_other_methods_are_left_alone(tmp_path, write_image):
     folder = lay_out(tmp_path, "Huang", write_image)
     write_image(folder / "image_SRF_4" / "img_001_SRF_4_SelfExSR.png")
-    assert len(open_images(str(folder), scale=4).source) == 5
+    assert len(open_test_set(str(folder), scale=4).source) == 5
 
 
 def test_another_number_of_images_is_said_and_compared_with_nothing(tmp_path, write_image):
     folder = lay_out(tmp_path, "BasicSR", write_image, names=("001", "002"))
-    images = open_images(str(folder), scale=4)
+    images = open_test_set(str(folder), scale=4)
     assert images.hr.endswith("Set5 as BasicSR has it, which should be 5")
     assert images.published is None
 
@@ -82,12 +82,12 @@ def test_another_number_of_images_is_said_and_compared_with_nothing(tmp_path, wr
 def test_other_names_of_a_set(tmp_path, write_image):
     lay_out(tmp_path, "BasicSR", write_image).rename(tmp_path / "B100")
     assert (
-        ": BSD100 as BasicSR has it, which should be 100" in open_images(str(tmp_path / "B100"), scale=4).hr
+        ": BSD100 as BasicSR has it, which should be 100" in open_test_set(str(tmp_path / "B100"), scale=4).hr
     )
 
 
 def test_without_lr_of_this_scale_it_is_made(tmp_path, write_image):
-    images = open_images(str(lay_out(tmp_path, "BasicSR", write_image)), scale=3)
+    images = open_test_set(str(lay_out(tmp_path, "BasicSR", write_image)), scale=3)
     assert "GTmod12" in images.hr
     assert images.lr == "made by MATLAB's bicubic from HR cropped to multiples of 3"
     pair = images.source[0]
@@ -97,12 +97,12 @@ def test_without_lr_of_this_scale_it_is_made(tmp_path, write_image):
 def test_a_folder_called_hr_is_no_test_set_by_itself(tmp_path, write_image):
     for folder in ("HR", "LR"):
         write_image(tmp_path / "mine" / folder / "a.png")
-    assert open_images(str(tmp_path / "mine"), scale=4).hr == f"2 of {tmp_path / 'mine'}"
+    assert open_test_set(str(tmp_path / "mine"), scale=4).hr == f"2 of {tmp_path / 'mine'}"
 
 
 def test_with_lr_the_folder_is_taken_as_it_is(tmp_path, write_image):
     folder = lay_out(tmp_path, "BasicSR", write_image, scales=(4,))
-    images = open_images(str(folder / "GTmod12"), str(folder / "LRbicx4"), scale=4)
+    images = open_test_set(str(folder / "GTmod12"), str(folder / "LRbicx4"), scale=4)
     assert images.hr == f"5 of {folder / 'GTmod12'}"
     assert images.lr == str(folder / "LRbicx4")
     assert np.unique(images.source[4]["lr"]).tolist() == [44]
@@ -112,7 +112,7 @@ def test_lr_names_by_a_template(tmp_path, write_image):
     write_image(tmp_path / "HR" / "a.png", 24, 36)
     write_image(tmp_path / "LR" / "a_LRBI_x4.png", image=np.full((6, 9, 3), 7, np.uint8))
     options = {"scale": 4, "lr_template": "{name}_LRBI_x4"}
-    images = open_images(str(tmp_path / "HR"), str(tmp_path / "LR"), **options)
+    images = open_test_set(str(tmp_path / "HR"), str(tmp_path / "LR"), **options)
     assert np.unique(images.source[0]["lr"]).tolist() == [7]
 
 
@@ -120,15 +120,15 @@ def test_names_are_paths_below_the_common_folder(tmp_path, write_image, monkeypa
     for name in ("people/a.png", "people/b.png", "trees/a.png"):
         write_image(tmp_path / "photos" / name)
     monkeypatch.chdir(tmp_path)
-    assert open_images("photos", scale=4).names == ["people/a.png", "people/b.png", "trees/a.png"]
-    assert open_images("photos/people", scale=4).names == ["a.png", "b.png"]
-    assert open_images("sample", scale=4).names == ["chelsea.png"]
+    assert open_test_set("photos", scale=4).names == ["people/a.png", "people/b.png", "trees/a.png"]
+    assert open_test_set("photos/people", scale=4).names == ["a.png", "b.png"]
+    assert open_test_set("sample", scale=4).names == ["chelsea.png"]
 
 
 def test_several_sets_are_refused(tmp_path, write_image):
     lay_out(tmp_path, "BasicSR", write_image)
     with pytest.raises(ConfigError, match=r"holds test sets \(Set5\): evaluate one at a time, as .*/Set5\."):
-        open_images(str(tmp_path), scale=4)
+        open_test_set(str(tmp_path), scale=4)
 
 
 def test_what_is_wrong_with_huangs_pairs_is_said(tmp_path, write_image):
@@ -137,20 +137,20 @@ def test_what_is_wrong_with_huangs_pairs_is_said(tmp_path, write_image):
     with pytest.raises(
         DataError, match=r"img_005_SRF_4_LR\.png \(8x6 pixels\) is not .*36x24 pixels.* shrunk 4"
     ):
-        open_images(str(folder), scale=4)
+        open_test_set(str(folder), scale=4)
     (folder / "img_005_SRF_4_LR.png").unlink()
     with pytest.raises(DataError, match=r"img_005_SRF_4_HR\.png has no LR image: .*img_005_SRF_4_LR\.png"):
-        open_images(str(folder), scale=4)
+        open_test_set(str(folder), scale=4)
     for file in folder.glob("*_HR.png"):
         file.unlink()
     with pytest.raises(DataError, match=r"holds no image whose name ends in _HR"):
-        open_images(str(folder), scale=4)
+        open_test_set(str(folder), scale=4)
 
 
 def test_grey_images_are_read_as_rgb(tmp_path, write_image):
     folder = lay_out(tmp_path, "Huang", write_image, names=("001",))
     for path in folder.rglob("*.png"):
         Image.open(path).convert("L").save(path)
-    pair = open_images(str(folder), scale=4).source[0]
+    pair = open_test_set(str(folder), scale=4).source[0]
     assert pair["hr"].shape == (24, 36, 3)
     assert pair["lr"].shape == (6, 9, 3)

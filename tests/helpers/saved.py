@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from esrgan_jax.runs import checkpoint
-from esrgan_jax.runs.checkpoint import Progress
+from esrgan_jax.runs.checkpoint import StageProgress
 from esrgan_jax.runs.folder import stage_folder
 from esrgan_jax.training.optimizers import adam
 from esrgan_jax.training.state import create_generator_state
@@ -31,5 +31,5 @@ def assert_equal(tree, other):
 def write(run_folder, iteration, stage="psnr", seed=None, **progress):
     folder = stage_folder(run_folder, stage) / str(iteration)
     states = make_states(iteration if seed is None else seed)
-    checkpoint.write(folder, states, Progress(iteration, **progress), {"scale": 4, "betas": (0.9, 0.99)})
+    checkpoint.write(folder, states, StageProgress(iteration, **progress), {"scale": 4, "betas": (0.9, 0.99)})
     return folder

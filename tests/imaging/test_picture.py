@@ -14,10 +14,10 @@ from PIL import ExifTags, Image, ImageCms
 
 from esrgan_jax.errors import DataError
 from esrgan_jax.imaging.metadata import Metadata
-from esrgan_jax.imaging.picture import Picture, bleed
+from esrgan_jax.imaging.picture import Picture, fill_transparent
 from esrgan_jax.imaging.read_picture import read_picture
 from esrgan_jax.imaging.rgb_files import read_rgb
-from esrgan_jax.imaging.write_picture import check_size, fit, write_picture, write_rows
+from esrgan_jax.imaging.write_picture import check_size, fit_to_format, write_picture, write_rows
 
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
 
@@ -530,7 +530,7 @@ def test_grey_jpeg_stays_grey_and_keeps_its_profile(tmp_path):
 
 def test_what_jpeg_cannot_hold_is_left_out_with_a_note():
     metadata = Metadata(xmp=b"x" * 70_000)
-    fitted = fit(Picture(smooth(), metadata=metadata), "a.jpg")
+    fitted = fit_to_format(Picture(smooth(), metadata=metadata), "a.jpg")
     assert fitted.metadata.xmp is None
     assert "XMP" in fitted.notes[0]
 
@@ -550,7 +550,7 @@ def test_bleed_fills_with_the_nearest_visible_colour():
     pixels = random((30, 40, 3))
     alpha = np.where(random((30, 40), seed=3) < 200, 0, random((30, 40), seed=4)).astype(np.uint8)
     alpha[:8] = 0
-    result = bleed(pixels, alpha)
+    result = fill_transparent(pixels, alpha)
     visible = np.argwhere(alpha > 0)
     np.testing.assert_array_equal(result[alpha > 0], pixels[alpha > 0])
     for y, x in np.argwhere(alpha == 0):
@@ -562,8 +562,8 @@ def test_bleed_fills_with_the_nearest_visible_colour():
 
 def test_bleed_leaves_the_rest_alone():
     pixels = random((5, 6, 3))
-    assert bleed(pixels, np.full((5, 6), 1, np.uint8)) is pixels
-    assert bleed(pixels, np.zeros((5, 6), np.uint8)) is pixels
+    assert fill_transparent(pixels, np.full((5, 6), 1, np.uint8)) is pixels
+    assert fill_transparent(pixels, np.zeros((5, 6), np.uint8)) is pixels
 
 
 def test_adobe_rgb_of_these_tests_is_what_colour_managers_take_it_for():

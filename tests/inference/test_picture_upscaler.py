@@ -13,7 +13,7 @@ from esrgan_jax.imaging.metadata import Metadata
 from esrgan_jax.imaging.picture import Picture
 from esrgan_jax.imaging.resize import imresize
 from esrgan_jax.inference import Upscaler
-from esrgan_jax.inference.batch.tasks import plan_jobs
+from esrgan_jax.inference.batch.tasks import plan_tasks
 from esrgan_jax.inference.picture_upscaler import PictureUpscaler
 
 ORANGE = np.array([250, 140, 20])
@@ -128,7 +128,7 @@ def photos(tmp_path, monkeypatch):
 
 
 def plan(*inputs, output="out", **options):
-    return [(str(job.source), str(job.destination)) for job in plan_jobs(inputs, output, **options)]
+    return [(str(job.source), str(job.destination)) for job in plan_tasks(inputs, output, **options)]
 
 
 def test_a_folder_keeps_its_tree(photos):
@@ -163,7 +163,7 @@ def test_earlier_results_are_no_inputs(photos):
 
 def refused(*inputs, output="out", **options):
     with pytest.raises(ConfigError) as caught:
-        plan_jobs(inputs, output, **options)
+        plan_tasks(inputs, output, **options)
     message = str(caught.value)
     assert re.search(r"\.$", message)
     assert "\n" not in message

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esrgan_jax.inference.tiling import count_spans, cut, stitch
+from esrgan_jax.inference.tiling import count_spans, split_axis, stitch
 
 
 @st.composite
@@ -24,7 +24,7 @@ def axes(draw):
 @given(axes())
 def test_weights_add_up_to_one(axis):
     length, tile, overlap, _, zoom, size = axis
-    spans = cut(*axis)
+    spans = split_axis(*axis)
     assert len(spans) == count_spans(length, tile, overlap)
     total, touched = np.zeros(size, np.float64), np.zeros(size, int)
     for span in spans:
@@ -45,7 +45,7 @@ def test_weights_add_up_to_one(axis):
 @pytest.mark.parametrize("blend", [0, 0.5, 1])
 def test_stitch_gives_the_picture_back(blend):
     picture = np.random.default_rng(0).random((203, 151, 2), np.float32)
-    rows, columns = cut(102, 32, 12, blend, 2, 203), cut(76, 32, 12, blend, 2, 151)
+    rows, columns = split_axis(102, 32, 12, blend, 2, 203), split_axis(76, 32, 12, blend, 2, 151)
     padded = np.pad(picture, ((0, 1), (0, 1), (0, 0)))
     tiles = (
         padded[2 * row.start : 2 * row.start + 64, 2 * column.start : 2 * column.start + 64].copy()
@@ -61,9 +61,9 @@ def test_stitch_gives_the_picture_back(blend):
 
 
 def test_a_seam_is_a_smooth_ramp():
-    left, right = cut(100, 60, 20, 1, 1, 100)
+    left, right = split_axis(100, 60, 20, 1, 1, 100)
     zeros, ones = np.zeros((60, 60, 1), np.float32), np.ones((60, 60, 1), np.float32)
-    ((_, strip),) = stitch(cut(60, 60, 0, 0, 1, 60), [left, right], 1, iter([zeros, ones]))
+    ((_, strip),) = stitch(split_axis(60, 60, 0, 0, 1, 60), [left, right], 1, iter([zeros, ones]))
     ramp = strip[0, :, 0]
     assert (ramp[:40] == 0).all()
     assert (ramp[60:] == 1).all()
@@ -74,7 +74,7 @@ def test_a_seam_is_a_smooth_ramp():
 
 def test_strips_are_independent():
     """What was handed out is the caller's to change."""
-    rows, columns = cut(100, 32, 8, 0.5, 1, 100), cut(32, 32, 8, 0.5, 1, 32)
+    rows, columns = split_axis(100, 32, 8, 0.5, 1, 100), split_axis(32, 32, 8, 0.5, 1, 32)
     tiles = iter(np.full((len(rows), 32, 32, 1), 1, np.float32))
     strips = stitch(rows, columns, 1, tiles)
     _, first = next(strips)

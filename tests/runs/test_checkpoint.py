@@ -7,7 +7,7 @@ from helpers.saved import assert_equal, make_states, write
 
 from esrgan_jax.errors import ConfigError
 from esrgan_jax.runs import checkpoint
-from esrgan_jax.runs.checkpoint import Best, DamagedError, Progress
+from esrgan_jax.runs.checkpoint import Best, DamagedCheckpointError, StageProgress
 from esrgan_jax.runs.folder import iterations
 
 
@@ -17,7 +17,7 @@ def test_states_and_progress_come_back(tmp_path):
     states, found = checkpoint.read(folder, jax.eval_shape(lambda: make_states(0)))
     assert_equal(states, make_states(7))
     assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(states))
-    assert found == Progress(7, **progress)
+    assert found == StageProgress(7, **progress)
     assert [path.name for path in folder.parent.iterdir()] == ["7"]
 
 
@@ -55,7 +55,7 @@ def test_damage_of_any_file_is_found(tmp_path):
     for path in files:
         for damage in damages(path):
             try:
-                with pytest.raises(DamagedError) as caught:
+                with pytest.raises(DamagedCheckpointError) as caught:
                     checkpoint.read(folder, shapes)
             except BaseException:
                 # What changes no word of the record does no harm.

@@ -7,7 +7,7 @@ from helpers.disks import fill, small_disk
 from helpers.saved import assert_equal, make_states
 
 from esrgan_jax.errors import CheckpointError, ConfigError
-from esrgan_jax.runs.checkpoint import Best, Progress
+from esrgan_jax.runs.checkpoint import Best, StageProgress
 from esrgan_jax.runs.checkpointer import Checkpointer
 from esrgan_jax.runs.folder import iterations
 from esrgan_jax.system import parallel
@@ -29,7 +29,7 @@ def open_checkpointer(tmp_path):
 
 def save(checkpointer, *iterations, best=None):
     for iteration in iterations:
-        checkpointer.save(make_states(iteration), Progress(iteration, best=best))
+        checkpointer.save(make_states(iteration), StageProgress(iteration, best=best))
     checkpointer.wait()
 
 
@@ -48,7 +48,7 @@ def test_states_may_be_donated_at_once(open_checkpointer):
     )
     checkpointer = open_checkpointer()
     for iteration in (1, 2, 3):
-        checkpointer.save(states, Progress(iteration))
+        checkpointer.save(states, StageProgress(iteration))
         states = step(states, np.zeros(8))
     checkpointer.wait()
     expected = jax.tree.map(lambda x: x + 1 + 1, make_states(1))
@@ -57,8 +57,8 @@ def test_states_may_be_donated_at_once(open_checkpointer):
 
 def test_saving_an_iteration_again_leaves_it_alone(open_checkpointer):
     checkpointer = open_checkpointer()
-    checkpointer.save(make_states(1), Progress(2))
-    checkpointer.save(make_states(5), Progress(2))
+    checkpointer.save(make_states(1), StageProgress(2))
+    checkpointer.save(make_states(5), StageProgress(2))
     checkpointer.wait()
     assert_equal(checkpointer.restore(make_states(), no_warning)[0], make_states(1))
 

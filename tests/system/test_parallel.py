@@ -22,7 +22,7 @@ from esrgan_jax.system.devices import (
     start_cpu_devices,
 )
 from esrgan_jax.training.optimizers import adam
-from esrgan_jax.training.stages import GanStage, PixelStage
+from esrgan_jax.training.stages import GanRecipe, PixelRecipe
 
 
 def copies(x):
@@ -161,11 +161,11 @@ def make_stage(name, devices, dtype=jnp.float32, discriminator=None):
     params = random_variables(generator, dtype=dtype)["params"]
     optimizer = adam(lambda _: 1e-3)
     if name == "psnr":
-        stage = PixelStage(generator, optimizer, pixel_weight=1.0, ema_decay=0.9, devices=devices)
+        stage = PixelRecipe(generator, optimizer, pixel_weight=1.0, ema_decay=0.9, devices=devices)
         states = stage.initial_states(0, params)
     else:
         discriminator = discriminator or VGGStyleDiscriminator(num_feat=2, axis_name=parallel.AXIS)
-        stage = GanStage(
+        stage = GanRecipe(
             generator,
             discriminator,
             optimizer,

@@ -107,10 +107,10 @@ def test_two_processes(start_two, images, tmp_path):
 def test_settings_that_do_not_fit(address, count, own, words):
     settings = {"coordinator_address": address, "num_processes": count, "process_id": own}
     with pytest.raises(ConfigError, match=words):
-        processes.join(settings)
+        processes.initialize(settings)
 
 
 def test_one_process_is_not_joined_to_any():
-    processes.join(dict.fromkeys(("coordinator_address", "num_processes", "process_id")))
+    processes.initialize(dict.fromkeys(("coordinator_address", "num_processes", "process_id")))
     assert processes.is_first()
-    processes.part()
+    processes.shutdown()

@@ -17,7 +17,7 @@ from esrgan_jax.models import RRDBNet, VGGStyleDiscriminator
 from esrgan_jax.system import parallel
 from esrgan_jax.system.devices import start_cpu_devices
 from esrgan_jax.training.optimizers import adam
-from esrgan_jax.training.stages import GanStage, PixelStage
+from esrgan_jax.training.stages import GanRecipe, PixelRecipe
 
 ITERATIONS = 10
 
@@ -34,7 +34,7 @@ def gan_losses(devices=None, sync=True, dtype="float64", part=slice(None)):
     axis_name = parallel.AXIS if sync else None
     discriminator = VGGStyleDiscriminator(num_feat=2, axis_name=axis_name, param_dtype=dtype)
     optimizer = adam(lambda finished: 1e-4)
-    stage = GanStage(
+    stage = GanRecipe(
         generator,
         discriminator,
         optimizer,
@@ -126,7 +126,7 @@ def test_without_sync_devices_differ(one_device):
 def pixel_losses(accumulate, device_count=2):
     generator = RRDBNet(num_feat=4, num_block=1, num_grow_ch=2, param_dtype="float64")
     devices = jax.local_devices()[:device_count]
-    stage = PixelStage(
+    stage = PixelRecipe(
         generator,
         adam(lambda finished: 1e-3),
         pixel_weight=1.0,

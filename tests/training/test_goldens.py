@@ -12,7 +12,7 @@ from esrgan_jax.models import RRDBNet, VGGFeatureExtractor, VGGStyleDiscriminato
 from esrgan_jax.system import parallel
 from esrgan_jax.training.losses import GANLoss
 from esrgan_jax.training.optimizers import adam, cosine_restart_schedule, multistep_schedule
-from esrgan_jax.training.stages import GanStage, PixelStage
+from esrgan_jax.training.stages import GanRecipe, PixelRecipe
 from esrgan_jax.training.steps import Perceptual
 from esrgan_jax.weights.convert import from_state_dict, to_state_dict
 
@@ -56,7 +56,7 @@ def run(golden, case, dtype, iterations=None, device_count=DEVICES):
     optimizer_g, rate = make_optimizer(recipe["optimizer_g"], recipe["schedule"])
     common = {"pixel_weight": recipe["pixel_weight"], "ema_decay": recipe["ema_decay"], "devices": devices}
     if case["stage"] == "pixel":
-        stage = PixelStage(generator, optimizer_g, **common)
+        stage = PixelRecipe(generator, optimizer_g, **common)
         states = stage.initial_states(0, params, ema)
     else:
         discriminator = VGGStyleDiscriminator(
@@ -76,7 +76,7 @@ def run(golden, case, dtype, iterations=None, device_count=DEVICES):
                 recipe["perceptual_weight"],
                 recipe["style_weight"],
             )
-        stage = GanStage(
+        stage = GanRecipe(
             generator,
             discriminator,
             optimizer_g,

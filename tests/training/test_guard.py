@@ -16,7 +16,7 @@ from helpers.variables import random_variables
 from PIL import Image
 
 from configs import quickstart
-from esrgan_jax.data.sources import open_source
+from esrgan_jax.data.sources import open_pairs
 from esrgan_jax.errors import DivergedError
 from esrgan_jax.models import RRDBNet, VGGStyleDiscriminator
 from esrgan_jax.runs.folder import iterations, load_generator
@@ -24,7 +24,7 @@ from esrgan_jax.system import parallel
 from esrgan_jax.training import build
 from esrgan_jax.training.loop import train_and_evaluate
 from esrgan_jax.training.optimizers import adam
-from esrgan_jax.training.stages import GanStage, PixelStage
+from esrgan_jax.training.stages import GanRecipe, PixelRecipe
 
 ROOT = Path(__file__).parents[2]
 GENERATOR = RRDBNet(num_feat=4, num_block=1, num_grow_ch=2)
@@ -37,9 +37,9 @@ def make_stage(kind, devices, **fields):
     common = {"pixel_weight": 1.0, "ema_decay": 0.9, "devices": devices} | fields
     params = random_variables(GENERATOR, 1)["params"]
     if kind == "psnr":
-        stage = PixelStage(GENERATOR, optimizer, **common)
+        stage = PixelRecipe(GENERATOR, optimizer, **common)
         return stage, parallel.replicate(stage.initial_states(0, params), devices)
-    stage = GanStage(
+    stage = GanRecipe(
         GENERATOR, DISCRIMINATOR, optimizer, optimizer, perceptual=None, gan_weight=5e-3, **common
     )
     states = stage.initial_states(0, params, None, random_variables(DISCRIMINATOR, 2))
@@ -257,7 +257,7 @@ def test_bad_batches_for_ever(config, tmp_path, monkeypatch, images):
     assert dump["metrics"]["l_g_pix"] == "nan"  # while the gradient of |x| at what is no number is finite
     assert dump["batch"]["iteration"] == 50
     data = build.make_train_iterator(
-        open_source(str(images / "train"), split="train", scale=4),
+        open_pairs(str(images / "train"), split="train", scale=4),
         scale=4,
         gt_size=32,
         batch_size=4,

@@ -60,7 +60,7 @@ def no_networks(tmp_path_factory):
         return bump(states, iteration), {"l_g_pix": np.float32(1 / iteration)}
 
     with pytest.MonkeyPatch.context() as patch:
-        for stage in (stages.PixelStage, stages.GanStage):
+        for stage in (stages.PixelRecipe, stages.GanRecipe):
             patch.setattr(stage, "iterate", iterate)
         patch.setattr(build, "initial_generator", lambda module, seed: random_variables(module)["params"])
         patch.setattr(build, "initial_discriminator", lambda module, seed: random_variables(module))
@@ -481,7 +481,7 @@ def test_a_mistake_does_not_bind_the_folder(config, tmp_path):
 
 def test_run_of_another_configuration_stopped_before_its_first_checkpoint(config, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        stop_at(patch, stages.PixelStage, 2)
+        stop_at(patch, stages.PixelRecipe, 2)
         with pytest.raises(StoppedError):
             train_and_evaluate(config, tmp_path)
     config.seed = 1

@@ -5,7 +5,7 @@ import pytest
 from configs import x4
 from esrgan_jax.errors import ConfigError
 from esrgan_jax.training import configuration
-from esrgan_jax.training.presets import PRESETS, departures
+from esrgan_jax.training.presets import PRESETS, changed_from_preset
 
 
 def fields_of(argument):
@@ -14,11 +14,11 @@ def fields_of(argument):
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_preset_departs_from_itself_nowhere(preset):
-    assert departures(preset, fields_of(preset)) == []
+    assert changed_from_preset(preset, fields_of(preset)) == []
 
 
 def test_departures_are_named():
-    found = departures("paper", fields_of("mmagic"))
+    found = changed_from_preset("paper", fields_of("mmagic"))
     assert "gan.detach_means=True" in found
     assert "network_g.initialization=mmagic" in found
     assert not any(field.startswith("gan.ema_decay") for field in found)

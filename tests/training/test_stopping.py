@@ -65,7 +65,7 @@ def test_nothing_to_save(start, number, busy):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_second_signal_leaves_at_once(start, number):
-    process = start(before="signals.unsaved()")
+    process = start(before="signals.begin_unsaved()")
     process.send_signal(number)
     assert process.stdout.readline().startswith(f"stop      {number.name}: saving after this iteration")
     assert process.poll() is None
@@ -83,7 +83,7 @@ def test_ctrl_c_in_the_background_of_a_shell(start):
 
 def test_signal_before_the_work_is_saved(start):
     """It waits until then; what comes after ends the process."""
-    before = "signals.unsaved(); say('working'); time.sleep(1); print(signals.received); signals.saved()"
+    before = "signals.begin_unsaved(); say('working'); time.sleep(1); print(signals.received); signals.end_unsaved()"
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM.format(before=before, busy=False)],
         cwd=ROOT,

@@ -72,30 +72,30 @@ def register(monkeypatch, address, content):
 
 
 def test_a_file_is_fetched_once(server, tmp_path, capsys):
-    path = zoo.fetch("net")
+    path = zoo.fetch_weights("net")
     assert path == tmp_path / "home" / "weights" / "net.pth"
     assert path.read_bytes() == CONTENT
     assert "download  net, 1 MB" in capsys.readouterr().err
-    zoo.fetch("net")
+    zoo.fetch_weights("net")
     assert server.requests == [None]
     assert [p.name for p in path.parent.iterdir()] == ["net.pth"]
 
 
 def test_cut_connections_are_taken_up_where_they_stopped(server):
     server.behaviour = "cut"
-    assert zoo.fetch("net").read_bytes() == CONTENT
+    assert zoo.fetch_weights("net").read_bytes() == CONTENT
     assert server.requests == [None, "bytes=300000-", "bytes=600000-", "bytes=900000-"]
 
 
 def test_a_server_that_cannot_resume(server):
     server.behaviour = "no ranges"
-    assert zoo.fetch("net").read_bytes() == CONTENT
+    assert zoo.fetch_weights("net").read_bytes() == CONTENT
     assert len(server.requests) == 4
 
 
 def test_an_overloaded_server(server):
     server.behaviour = "overloaded"
-    assert zoo.fetch("net").read_bytes() == CONTENT
+    assert zoo.fetch_weights("net").read_bytes() == CONTENT
 
 
 def test_giving_up_keeps_what_came_for_the_next_call(server):
@@ -105,10 +105,10 @@ def test_giving_up_keeps_what_came_for_the_next_call(server):
         with pytest.raises(
             WeightFileError, match=r"net cannot be downloaded .*cut again and again.*put it at "
         ):
-            zoo.fetch("net")
+            zoo.fetch_weights("net")
     assert not zoo.ZOO["net"].path.exists()
     server.behaviour = "good"
-    assert zoo.fetch("net").read_bytes() == CONTENT
+    assert zoo.fetch_weights("net").read_bytes() == CONTENT
     assert server.requests[-1] == "bytes=600000-"
 
 
@@ -118,19 +118,19 @@ def test_another_file(server, content):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(download, "TRIES", 2)
         with pytest.raises(WeightFileError) as caught:
-            zoo.fetch("net")
+            zoo.fetch_weights("net")
     assert zoo.ZOO["net"].address in str(caught.value)
     assert str(zoo.ZOO["net"].path) in str(caught.value)
     assert not zoo.ZOO["net"].path.exists()
     server.content = CONTENT
     if len(content) != 5:  # what is too short may still be a beginning
-        assert zoo.fetch("net").read_bytes() == CONTENT
+        assert zoo.fetch_weights("net").read_bytes() == CONTENT
 
 
 def test_a_missing_file_is_asked_for_once(server):
     server.behaviour = "missing"
     with pytest.raises(WeightFileError, match=r"net cannot be downloaded .*Not Found"):
-        zoo.fetch("net")
+        zoo.fetch_weights("net")
     assert len(server.requests) == 1
 
 
@@ -147,7 +147,7 @@ def test_offline(server, monkeypatch):
         f": try again, or fetch http://127.0.0.1:9/net.pth by other means and put it at {path}."
     )
     path.write_bytes(CONTENT)
-    assert zoo.fetch("net") == path
+    assert zoo.fetch_weights("net") == path
 
 
 def test_a_zoo_name_is_a_model(server, monkeypatch, tmp_path):

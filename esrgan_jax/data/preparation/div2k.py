@@ -60,7 +60,7 @@ def zip_files(scale: int, *, with_lr: bool) -> dict[str, ZipFile]:
     return found
 
 
-def fetch(file: ZipFile, folder: Path, *, mirror: str | None = None, any_checksum: bool = False) -> Path:
+def fetch_zip(file: ZipFile, folder: Path, *, mirror: str | None = None, any_checksum: bool = False) -> Path:
     """The path of a zip file in `folder`, fetched first where it is not there yet.
 
     TFDS's own download manager is not used: it begins a file that was cut off from the start again.

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from esrgan_jax.data.lr_names import Partners
-from esrgan_jax.data.pairs import in_pixels, sizes_fit
+from esrgan_jax.data.lr_names import LrNames
+from esrgan_jax.data.pairs import size_text, sizes_fit
 from esrgan_jax.errors import DataError
 from esrgan_jax.imaging.rgb_files import read_rgb
 
@@ -124,15 +124,15 @@ class Original:
         hr = _decode(self.hr)
         if min(hr.image.shape[:2]) < scale:
             raise DataError(
-                f"{self.hr.name} has {in_pixels(hr.image.shape)}, too few to be shrunk {scale} times: remove it."
+                f"{self.hr.name} has {size_text(hr.image.shape)}, too few to be shrunk {scale} times: remove it."
             )
         if self.lr is None:
             return hr, None
         lr = _decode(self.lr)
         if not sizes_fit(hr.image.shape[:2], lr.image.shape[:2], scale):
             raise DataError(
-                f"{self.lr.name} ({in_pixels(lr.image.shape)}) is not {self.hr.name} "
-                f"({in_pixels(hr.image.shape)}) shrunk {scale} times: mend the pair, or choose the scale that fits."
+                f"{self.lr.name} ({size_text(lr.image.shape)}) is not {self.hr.name} "
+                f"({size_text(hr.image.shape)}) shrunk {scale} times: mend the pair, or choose the scale that fits."
             )
         return hr, lr
 
@@ -150,12 +150,12 @@ def folder_originals(hr: Path, lr: Path | None, scale: int, lr_template: str | N
       DataError: a folder is missing, the HR folder holds no image, or both are the same.
       ConfigError: a template without "{name}".
     """
-    partners = Partners(hr, lr, scale, lr_template)
+    partners = LrNames(hr, lr, scale, lr_template)
     found = []
     for file in partners.hr_files:
         partner: ImageFile | str | None = None
         try:
-            path = partners.find(file)
+            path = partners.lr_file(file)
             if path is not None and partners.lr_folder is not None:
                 partner = PlainFile(partners.lr_folder, path)
         except DataError as error:

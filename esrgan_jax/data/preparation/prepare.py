@@ -18,7 +18,7 @@ from typing import Any
 from tqdm import tqdm
 
 from esrgan_jax.data.preparation.records import RecordSet, SplitSize
-from esrgan_jax.data.preparation.shards import Shard, ShardReport, Split, Workshop, plan_shards
+from esrgan_jax.data.preparation.shards import Shard, ShardFolder, ShardReport, Split, plan_shards
 from esrgan_jax.data.preparation.subimages import Examples
 from esrgan_jax.errors import DataError
 from esrgan_jax.system.files import atomic_write
@@ -65,9 +65,9 @@ def prepare(
         shards = plan_shards(records, splits, scale)
         if records.folder.exists():
             return _finished_before(records, shards)
-        workshop = Workshop(records.folder.with_name(f"{records.folder.name}.incomplete"))
-        with _alone(workshop):
-            reports = workshop.take_up(shards, keep_skipped=skip_bad)
+        workshop = ShardFolder(records.folder.with_name(f"{records.folder.name}.incomplete"))
+        with _locked(workshop):
+            reports = workshop.finished_shards(shards, keep_skipped=skip_bad)
             if reports:
                 print(f"resume    {len(reports)} of {len(shards)} shards are there", file=sys.stderr)
             with _Progress(shards, reports) as progress:
@@ -106,7 +106,7 @@ def _finished_before(records: RecordSet, shards: list[Shard]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _alone(workshop: Workshop) -> Iterator[None]:
+def _locked(workshop: ShardFolder) -> Iterator[None]:
     """Keeps other processes from the same set; the lock ends with the process, however that ends."""
     with (workshop.folder / "lock").open("w") as file:
         try:
@@ -181,7 +181,7 @@ def _digest(shards: list[Shard]) -> str:
     return hashlib.sha256("".join(shard.digest for shard in shards).encode()).hexdigest()
 
 
-def _bad_pictures(workshop: Workshop, skipped: list[str], shards: list[Shard]) -> str:
+def _bad_pictures(workshop: ShardFolder, skipped: list[str], shards: list[Shard]) -> str:
     total = sum(len(shard.originals) for shard in shards)
     first = skipped[0].rstrip(".")
     return (
@@ -192,7 +192,7 @@ def _bad_pictures(workshop: Workshop, skipped: list[str], shards: list[Shard]) -
 
 
 def _publish(
-    workshop: Workshop,
+    workshop: ShardFolder,
     records: RecordSet,
     shards: list[Shard],
     reports: Mapping[str, ShardReport],

@@ -18,12 +18,12 @@ from typing import TypeVar
 
 from esrgan_jax.data.preparation.originals import Original
 from esrgan_jax.data.preparation.records import RecordSet, write_shard
-from esrgan_jax.data.preparation.subimages import Examples, Grid, make_examples
+from esrgan_jax.data.preparation.subimages import Examples, SubimageGrid, make_examples
 from esrgan_jax.system.devices import available_cores
 from esrgan_jax.system.files import atomic_write
 
 # Raised when the same originals would give other examples: shards of before are then made again.
-_FORMAT = 2
+_VERSION = 2
 _ORIGINALS_PER_SHARD = 6  # about 100 MB of sub-images of DIV2K, and as much work lost by a kill
 _MAX_SHARDS = 1024
 
@@ -41,7 +41,7 @@ class Split:
     """
 
     originals: list[Original]
-    grid: Grid | None
+    grid: SubimageGrid | None
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Shard:
     split: str
     name: str
     originals: list[Original]
-    grid: Grid | None
+    grid: SubimageGrid | None
     digest: str
 
 
@@ -104,14 +104,14 @@ def plan_shards(records: RecordSet, splits: Mapping[str, Split], scale: int) -> 
             groups[zlib.crc32(name) % len(groups)].append(original)
         grid = None if split.grid is None else dataclasses.asdict(split.grid)
         for index, group in enumerate(groups):
-            recipe = [_FORMAT, scale, grid, [original.identity() for original in group]]
+            recipe = [_VERSION, scale, grid, [original.identity() for original in group]]
             digest = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()
             file = records.shard_name(split_name, index, len(groups))
             shards.append(Shard(split_name, file, group, split.grid, digest))
     return shards
 
 
-class Workshop:
+class ShardFolder:
     """The folder in which shards are made, and a report beside each finished one.
 
     Args:
@@ -128,7 +128,7 @@ class Workshop:
         self.shards.mkdir(parents=True, exist_ok=True)
         self._reports.mkdir(exist_ok=True)
 
-    def take_up(self, shards: list[Shard], *, keep_skipped: bool) -> dict[str, ShardReport]:
+    def finished_shards(self, shards: list[Shard], *, keep_skipped: bool) -> dict[str, ShardReport]:
         """The reports, by name, of finished shards that are still as they should be; removes all other files.
 
         Args:
@@ -191,7 +191,7 @@ class Workshop:
         with (
             ThreadPoolExecutor(workers) as pool,
             # Finished pictures wait for their turn in memory, some twenty megabytes each.
-            contextlib.closing(_map_ahead(pool, work, jobs, 2 * workers)) as results,
+            contextlib.closing(_map_prefetched(pool, work, jobs, 2 * workers)) as results,
         ):
             for shard in shards:
                 report = ShardReport(shard.digest)
@@ -202,7 +202,7 @@ class Workshop:
                 yield shard.name, report
 
 
-def _map_ahead(
+def _map_prefetched(
     pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], ahead: int
 ) -> Generator[R, None, None]:
     """Results in the order of `items`, of which no more than `ahead` are worked on or waiting."""

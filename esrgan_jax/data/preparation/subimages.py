@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from esrgan_jax.data.pairs import Pair, crop_to_hr, crop_to_multiple, shrink
+from esrgan_jax.data.pairs import Pair, bicubic_lr, crop_to_hr, crop_to_multiple
 from esrgan_jax.data.preparation.originals import Decoded, Original
 from esrgan_jax.data.preparation.records import RecordSet
 from esrgan_jax.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True)
-class Grid:
+class SubimageGrid:
     """How pictures are cut into sub-images.
 
     Attributes:
@@ -42,7 +42,7 @@ class Grid:
                 "sub-images would be lost."
             )
 
-    def cut(self, pair: Pair, scale: int) -> Iterator[Pair]:
+    def cut_pair(self, pair: Pair, scale: int) -> Iterator[Pair]:
         """The sub-images of a pair, row by row, as views into it.
 
         Args:
@@ -90,7 +90,7 @@ class Examples:
     skipped: str | None = None
 
 
-def make_examples(original: Original, grid: Grid | None, scale: int, records: RecordSet) -> Examples:
+def make_examples(original: Original, grid: SubimageGrid | None, scale: int, records: RecordSet) -> Examples:
     """Reads an original, shrinks it where its LR picture is to be made, cuts it, encodes it.
 
     The LR picture is made of the whole HR picture and then cut, so that sub-images have no borders of their own.
@@ -107,14 +107,20 @@ def make_examples(original: Original, grid: Grid | None, scale: int, records: Re
         # A file name may hold bytes that are no text.
         return Examples([], skipped=str(error).encode(errors="backslashreplace").decode())
     cropped = crop_to_multiple(hr.image, scale)
-    small_image = shrink(cropped, scale) if lr is None else lr.image
+    small_image = bicubic_lr(cropped, scale) if lr is None else lr.image
     if grid is None:
         return Examples(
-            [records.serialize(encode_png(small_image) if lr is None else _stored(lr), _stored(hr))]
+            [
+                records.serialize(
+                    encode_png(small_image) if lr is None else _original_bytes_or_png(lr),
+                    _original_bytes_or_png(hr),
+                )
+            ]
         )
     pair = {"lr": crop_to_hr(small_image, cropped, scale), "hr": cropped}
     serialized = [
-        records.serialize(encode_png(piece["lr"]), encode_png(piece["hr"])) for piece in grid.cut(pair, scale)
+        records.serialize(encode_png(piece["lr"]), encode_png(piece["hr"]))
+        for piece in grid.cut_pair(pair, scale)
     ]
     return Examples(serialized, small=min(cropped.shape[:2]) < grid.crop_size)
 
@@ -128,7 +134,7 @@ def encode_png(image: np.ndarray) -> bytes:
     return encoded.tobytes()
 
 
-def _stored(picture: Decoded) -> bytes:
+def _original_bytes_or_png(picture: Decoded) -> bytes:
     """The file itself if TFDS reads the same picture from it, as its own sets have it; else a PNG."""
     if picture.data.startswith((b"\x89PNG", b"\xff\xd8")):
         # As TFDS decodes: grey, alpha, palettes and 16 bits come out in another shape or type.

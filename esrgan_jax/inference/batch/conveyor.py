@@ -12,19 +12,26 @@ from typing import Any
 from esrgan_jax.errors import DataError, InferenceError, UserError
 from esrgan_jax.imaging.picture import Picture
 from esrgan_jax.imaging.read_picture import read_picture
-from esrgan_jax.imaging.write_picture import STREAMED, check_size, fit, format_of, write_picture, write_rows
-from esrgan_jax.inference.batch.tasks import Job
+from esrgan_jax.imaging.write_picture import (
+    STREAMED,
+    check_size,
+    fit_to_format,
+    format_of,
+    write_picture,
+    write_rows,
+)
+from esrgan_jax.inference.batch.tasks import UpscaleTask
 from esrgan_jax.inference.picture_upscaler import PictureUpscaler
 
-_PIECE = 256  # rows that are written before somebody looks whether to stop
-_POLL = 0.1  # seconds after which who waits looks whether to stop
+_ROWS_PER_WRITE = 256  # rows that are written before somebody looks whether to stop
+_POLL_SECONDS = 0.1  # seconds after which who waits looks whether to stop
 
 
 @dataclasses.dataclass(frozen=True)
 class Tiles:
     """So many tiles of a picture are done, of so many."""
 
-    job: Job
+    job: UpscaleTask
     done: int
     total: int
 
@@ -33,7 +40,7 @@ class Tiles:
 class Done:
     """A picture has been written; sizes are (height, width)."""
 
-    job: Job
+    job: UpscaleTask
     before: tuple[int, int]
     after: tuple[int, int]
     notes: tuple[str, ...]
@@ -44,7 +51,7 @@ class Done:
 class Failed:
     """A picture could not be read or upscaled."""
 
-    job: Job
+    job: UpscaleTask
     error: UserError
 
 
@@ -62,7 +69,7 @@ class _End:
         self.error = error
 
 
-class _Channel:
+class _StoppableQueue:
     """A bounded queue between two threads, which both leave with _Stopped once `stop` is set."""
 
     def __init__(self, stop: threading.Event, size: int):
@@ -72,7 +79,7 @@ class _Channel:
     def put(self, item: Any) -> None:
         while not self._stop.is_set():
             try:
-                return self._queue.put(item, timeout=_POLL)
+                return self._queue.put(item, timeout=_POLL_SECONDS)
             except queue.Full:
                 pass
         raise _Stopped
@@ -80,7 +87,7 @@ class _Channel:
     def __iter__(self) -> Iterator[Any]:
         while not self._stop.is_set():
             try:
-                item = self._queue.get(timeout=_POLL)
+                item = self._queue.get(timeout=_POLL_SECONDS)
             except queue.Empty:
                 continue
             if isinstance(item, _End):
@@ -111,7 +118,7 @@ class Conveyor:
         self._stop = threading.Event()
         self._events: queue.Queue[Any] = queue.Queue()
 
-    def run(self, jobs: Iterable[Job]) -> Iterator[Event]:
+    def run(self, jobs: Iterable[UpscaleTask]) -> Iterator[Event]:
         """Works through the jobs; yields what happens as it happens.
 
         If the caller stops listening (an exception, Ctrl-C), no file is begun any more and the one that is being
@@ -120,7 +127,7 @@ class Conveyor:
         Raises:
           DataError: a result cannot be written, which ends everything.
         """
-        read, upscaled = _Channel(self._stop, 1), _Channel(self._stop, 1)
+        read, upscaled = _StoppableQueue(self._stop, 1), _StoppableQueue(self._stop, 1)
         writer = self._start("write", self._write, upscaled)
         self._start("read", self._read, jobs, read)
         self._start("upscale", self._upscale, read, upscaled)
@@ -152,7 +159,7 @@ class Conveyor:
         thread.start()
         return thread
 
-    def _read(self, jobs: Iterable[Job], out: _Channel) -> None:
+    def _read(self, jobs: Iterable[UpscaleTask], out: _StoppableQueue) -> None:
         for job in jobs:
             try:
                 out.put((job, read_picture(job.source)))
@@ -160,7 +167,7 @@ class Conveyor:
                 self._events.put(Failed(job, error))
         out.put(_End())
 
-    def _upscale(self, pictures: _Channel, out: _Channel) -> None:
+    def _upscale(self, pictures: _StoppableQueue, out: _StoppableQueue) -> None:
         for job, picture in pictures:
             start = time.perf_counter()
             try:
@@ -176,10 +183,10 @@ class Conveyor:
             del picture
         out.put(_End())
 
-    def _upscale_strips(self, job: Job, picture: Picture, out: _Channel, start: float) -> None:
+    def _upscale_strips(self, job: UpscaleTask, picture: Picture, out: _StoppableQueue, start: float) -> None:
         # What the file cannot hold goes in front: grey with alpha becomes RGB for TIFF.
-        picture = fit(self._upscaler.select(picture), job.destination)
-        strips = _Channel(self._stop, 1)  # those of a large picture have hundreds of megabytes
+        picture = fit_to_format(self._upscaler.without_dropped_alpha(picture), job.destination)
+        strips = _StoppableQueue(self._stop, 1)  # those of a large picture have hundreds of megabytes
         out.put((job, picture, strips, start))
         try:
             for rows in self._upscaler.strips(picture, self._on_tile(job)):
@@ -191,7 +198,7 @@ class Conveyor:
         except MemoryError:
             strips.put(_End(_too_large(job)))
 
-    def _on_tile(self, job: Job) -> Callable[[int, int], None]:
+    def _on_tile(self, job: UpscaleTask) -> Callable[[int, int], None]:
         def report(done: int, total: int) -> None:
             if self._stop.is_set():
                 raise _Stopped
@@ -199,7 +206,7 @@ class Conveyor:
 
         return report
 
-    def _write(self, results: _Channel) -> None:
+    def _write(self, results: _StoppableQueue) -> None:
         for job, picture, larger, start in results:
             after = self._upscaler.size(picture.height, picture.width)
             try:
@@ -219,21 +226,21 @@ class Conveyor:
             del picture, larger
         self._events.put(_End())
 
-    def _write_one(self, job: Job, picture: Picture) -> tuple[str, ...]:
+    def _write_one(self, job: UpscaleTask, picture: Picture) -> tuple[str, ...]:
         if format_of(job.destination) not in STREAMED:
             return write_picture(job.destination, picture, self._quality)
-        picture = fit(picture, job.destination)
+        picture = fit_to_format(picture, job.destination)
         samples = picture.samples()
         write_rows(job.destination, self._pieces(samples), samples.shape, samples.dtype, picture.metadata)
         return picture.notes
 
     def _pieces(self, samples: Any) -> Iterator[Any]:
-        for y in range(0, len(samples), _PIECE):
+        for y in range(0, len(samples), _ROWS_PER_WRITE):
             if self._stop.is_set():
                 raise _Stopped
-            yield samples[y : y + _PIECE]
+            yield samples[y : y + _ROWS_PER_WRITE]
 
-    def _write_strips(self, job: Job, picture: Picture, strips: _Channel) -> tuple[str, ...]:
+    def _write_strips(self, job: UpscaleTask, picture: Picture, strips: _StoppableQueue) -> tuple[str, ...]:
         height, width = self._upscaler.size(picture.height, picture.width)
         first = iter(strips)
         rows = next(first)
@@ -249,7 +256,7 @@ class Conveyor:
         return picture.notes
 
 
-def _too_large(job: Job) -> InferenceError:
+def _too_large(job: UpscaleTask) -> InferenceError:
     return InferenceError(
         f"{job.source} is too large for the memory of this machine: write PNG or TIFF with --stream."
     )

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from tqdm import tqdm
 
 from esrgan_jax.inference.batch.conveyor import Done, Event, Failed, Tiles
-from esrgan_jax.inference.batch.tasks import Job
+from esrgan_jax.inference.batch.tasks import UpscaleTask
 from esrgan_jax.system.progress import duration
 
-_SILENCE = 30  # seconds after which a line says how far a long picture is, where there is no bar
+_SECONDS_PER_LINE = 30  # seconds after which a line says how far a long picture is, where there is no bar
 
 
-class Report:
+class UpscaleProgress:
     """Turns events into a bar on a terminal, or lines elsewhere, on stderr.
 
     Args:
@@ -23,7 +23,7 @@ class Report:
       skipped: pictures whose results were there.
     """
 
-    def __init__(self, tiles: Mapping[Job, int], skipped: int):
+    def __init__(self, tiles: Mapping[UpscaleTask, int], skipped: int):
         self._left = dict(tiles)  # of pictures that are not finished
         self._pictures, self._skipped = len(tiles), skipped
         self._done_tiles = self._done = self._pixels = 0
@@ -79,7 +79,7 @@ class Report:
         if not self._bar.disable:
             self._bar.set_description_str(f"{event.job.source.name}: ", refresh=False)
             self._redraw()
-        elif now - self._spoke > _SILENCE:
+        elif now - self._spoke > _SECONDS_PER_LINE:
             self._say(f"{event.job.source}: {event.done} of {event.total} tiles{self._time_left()}")
 
     def _finish(self, event: Done) -> None:

@@ -10,20 +10,20 @@ from pathlib import Path
 
 from esrgan_jax.errors import ConfigError
 from esrgan_jax.imaging.rgb_files import find_images
-from esrgan_jax.imaging.write_picture import FORMATS, format_of
+from esrgan_jax.imaging.write_picture import WRITABLE, format_of
 
 
 @dataclass(frozen=True)
-class Job:
+class UpscaleTask:
     """A picture file and the file that its enlargement goes into."""
 
     source: Path
     destination: Path
 
 
-def plan_jobs(
+def plan_tasks(
     inputs: Sequence[str], output: str, *, suffix: str = "", format: str | None = None
-) -> list[Job]:
+) -> list[UpscaleTask]:
     """Every picture of files, folders and patterns with its destination.
 
     Folders are searched with their subfolders, whose tree is kept below `output`; files and what patterns
@@ -45,9 +45,11 @@ def plan_jobs(
         unique.setdefault(os.path.realpath(source), (source, name))
     wanted = list(unique.values())
     if _names_a_file(inputs, output):
-        jobs = [Job(wanted[0][0], _named_file(output, suffix, format))]
+        jobs = [UpscaleTask(wanted[0][0], _named_file(output, suffix, format))]
     else:
-        jobs = [Job(source, Path(output, _result_name(name, suffix, format))) for source, name in wanted]
+        jobs = [
+            UpscaleTask(source, Path(output, _result_name(name, suffix, format))) for source, name in wanted
+        ]
     _refuse_collisions(jobs)
     return jobs
 
@@ -87,10 +89,10 @@ def _names_a_file(inputs: Sequence[str], output: str) -> bool:
 def _named_file(output: str, suffix: str, format: str | None) -> Path:
     if format_of(output) is None:
         raise ConfigError(
-            f"{output} ends in {Path(output).suffix}, which is not written: choose one of {', '.join(FORMATS)}; "
+            f"{output} ends in {Path(output).suffix}, which is not written: choose one of {', '.join(WRITABLE)}; "
             "if it is to be a folder, end it with a slash."
         )
-    if format and format_of(output) != FORMATS[format]:
+    if format and format_of(output) != WRITABLE[format]:
         raise ConfigError(f"{output} is not named as --format {format} is: leave one of the two out.")
     if suffix:
         raise ConfigError(f"--suffix is for results in a folder: put {suffix} into the name {output}.")
@@ -102,7 +104,7 @@ def _result_name(name: Path, suffix: str, format: str | None) -> Path:
     return name.with_name(name.stem + suffix + end)
 
 
-def _refuse_collisions(jobs: Sequence[Job]) -> None:
+def _refuse_collisions(jobs: Sequence[UpscaleTask]) -> None:
     inputs = {_identity(job.source): job.source for job in jobs}
     taken: dict[str, Path] = {}
     for job in jobs:

@@ -5,7 +5,7 @@ import struct
 import zipfile
 import zlib
 
-from esrgan_jax.weights.formats.errors import DamagedError
+from esrgan_jax.weights.formats.errors import MalformedFileError
 
 MAX_ENTRIES = 100_000
 
@@ -24,14 +24,14 @@ class ZipArchive:
         self._data = memoryview(data)
         # An entry of 46 bytes becomes an object of 700.
         if data.count(b"PK\x01\x02") > MAX_ENTRIES:
-            raise DamagedError("its zip directory is absurdly long")
+            raise MalformedFileError("its zip directory is absurdly long")
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 self._entries = {entry.filename: entry for entry in archive.infolist()}
         except (zipfile.BadZipFile, NotImplementedError, OverflowError, ValueError, struct.error):
-            raise DamagedError("its zip directory is damaged or cut off") from None
+            raise MalformedFileError("its zip directory is damaged or cut off") from None
         if sum(entry.file_size for entry in self._entries.values()) > len(data):
-            raise DamagedError("its zip entries claim to be larger than the file, as in a zip bomb")
+            raise MalformedFileError("its zip entries claim to be larger than the file, as in a zip bomb")
 
     def names(self) -> list[str]:
         """The names of the entries. They are looked up and never become paths."""
@@ -45,17 +45,17 @@ class ZipArchive:
         """
         entry = self._entries.get(name)
         if entry is None:
-            raise DamagedError(f"its zip archive lacks {name[:80]!a}")
+            raise MalformedFileError(f"its zip archive lacks {name[:80]!a}")
         if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
-            raise DamagedError("its zip archive is compressed or encrypted, which PyTorch's never is")
+            raise MalformedFileError("its zip archive is compressed or encrypted, which PyTorch's never is")
         start = max(entry.header_offset, 0)
         header = self._data[start : start + 30]
         if len(header) < 30 or header[:4] != b"PK\x03\x04":
-            raise DamagedError("its zip archive is damaged")
+            raise MalformedFileError("its zip archive is damaged")
         start += 30 + sum(struct.unpack("<HH", header[26:]))
         raw = self._data[start : start + entry.file_size]
         if len(raw) != entry.file_size or zlib.crc32(raw) != entry.CRC:
-            raise DamagedError(f"the checksum of {name[:80]!a} is wrong")
+            raise MalformedFileError(f"the checksum of {name[:80]!a} is wrong")
         return raw
 
 
@@ -73,7 +73,7 @@ def tar_members(data: bytes) -> dict[str, memoryview]:
         size = int(digits, 8) if digits.isdigit() else -1
         start = position + 512
         if not 0 <= size <= len(data) - start:
-            raise DamagedError("it is a damaged tar archive")
+            raise MalformedFileError("it is a damaged tar archive")
         members[name] = memoryview(data)[start : start + size]
         position = start + -(-size // 512) * 512
     return members

@@ -14,7 +14,7 @@ from esrgan_jax.errors import WeightFileError
 from esrgan_jax.system.files import atomic_write
 from esrgan_jax.weights.formats import pth, safetensors
 from esrgan_jax.weights.formats.archives import ZipArchive
-from esrgan_jax.weights.formats.errors import DamagedError, ForbiddenGlobalError
+from esrgan_jax.weights.formats.errors import ForbiddenGlobalError, MalformedFileError
 
 SUFFIXES = (".pth", ".safetensors")
 """What `write` can write."""
@@ -63,7 +63,7 @@ def read(path: str | os.PathLike) -> Contents:
             f"{path} was not opened: {error}, which weights do not need and which could run any code; "
             "load it where it comes from and save its state_dict alone."
         ) from None
-    except DamagedError as error:
+    except MalformedFileError as error:
         raise WeightFileError(
             f"{path} cannot be read: {error}; fetch it again or choose another file."
         ) from None
@@ -85,10 +85,12 @@ def _parse(data: bytes) -> Contents:
     if data.startswith(b"\x80"):
         return Contents("legacy .pth", pth.read_legacy(data))
     if data.startswith(b"version https://git-lfs"):
-        raise DamagedError("it is a Git LFS pointer that stands for the real file (git lfs pull brings it)")
+        raise MalformedFileError(
+            "it is a Git LFS pointer that stands for the real file (git lfs pull brings it)"
+        )
     if data.lstrip()[:1] == b"<":
-        raise DamagedError("it is a web page, not a weight file")
-    raise DamagedError("it is empty" if not data else "it is neither a .pth nor a .safetensors file")
+        raise MalformedFileError("it is a web page, not a weight file")
+    raise MalformedFileError("it is empty" if not data else "it is neither a .pth nor a .safetensors file")
 
 
 def _read_npz(archive: ZipArchive) -> dict[str, np.ndarray]:
@@ -97,11 +99,11 @@ def _read_npz(archive: ZipArchive) -> dict[str, np.ndarray]:
         raw = archive.read(name)
         file = io.BytesIO(raw[:MAX_NPY_HEADER])
         if np.lib.format.read_magic(file) != (1, 0):
-            raise DamagedError("its arrays are of an unknown version")
+            raise MalformedFileError("its arrays are of an unknown version")
         shape, columns_first, dtype = np.lib.format.read_array_header_1_0(file)
         # numpy's own reader allocates what the header claims before it looks at the data.
         if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(raw) - file.tell():
-            raise DamagedError("it has an array of another size than it says")
+            raise MalformedFileError("it has an array of another size than it says")
         flat = np.frombuffer(raw, dtype, offset=file.tell())
         arrays[name.removesuffix(".npy")] = flat.reshape(shape, order="F" if columns_first else "C")
     return arrays

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from esrgan_jax.weights.formats.errors import DamagedError, ForbiddenGlobalError
+from esrgan_jax.weights.formats.errors import ForbiddenGlobalError, MalformedFileError
 
 MAX_MEMORY = 48_000_000
 """Bytes, as estimated below. A checkpoint of both networks with their optimizers needs about 10 million."""
@@ -43,11 +43,11 @@ def load(
     machine = _Machine(data, start, known, persistent_load)
     try:
         return machine.run(), machine.position
-    except DamagedError:
+    except MalformedFileError:
         raise
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, struct.error):
         # A damaged pickle takes things from an empty stack, calls with wrong arguments, and so on.
-        raise DamagedError("its pickle is damaged") from None
+        raise MalformedFileError("its pickle is damaged") from None
 
 
 class _Machine:
@@ -69,7 +69,7 @@ class _Machine:
                 return self.stack.pop()
             step = _STEPS.get(opcode)
             if step is None:
-                raise DamagedError(f"its pickle has the unknown opcode 0x{opcode:02x}")
+                raise MalformedFileError(f"its pickle has the unknown opcode 0x{opcode:02x}")
             step(self)
 
     # --- reading
@@ -77,7 +77,7 @@ class _Machine:
     def take(self, count: int) -> memoryview:
         end = self.position + count
         if count < 0 or end > len(self.data):
-            raise DamagedError("it ends too early")
+            raise MalformedFileError("it ends too early")
         piece, self.position = self.data[self.position : end], end
         return piece
 
@@ -89,7 +89,7 @@ class _Machine:
         text = bytes(self.data[self.position : self.position + MAX_LINE])
         end = text.find(b"\n")
         if end < 0:
-            raise DamagedError("its pickle is damaged")
+            raise MalformedFileError("its pickle is damaged")
         self.position += end + 1
         return text[:end].decode()
 
@@ -108,7 +108,7 @@ class _Machine:
 
     def long(self, count: int) -> None:
         if count > MAX_LONG:
-            raise DamagedError("its pickle is damaged")
+            raise MalformedFileError("its pickle is damaged")
         self.push(int.from_bytes(self.take(count), "little", signed=True))
 
     # --- building
@@ -116,7 +116,7 @@ class _Machine:
     def charge(self, size: int) -> None:
         self.room -= size
         if self.room < 0:
-            raise DamagedError(f"its pickle needs more than {MAX_MEMORY // 1_000_000} MB of memory")
+            raise MalformedFileError(f"its pickle needs more than {MAX_MEMORY // 1_000_000} MB of memory")
 
     def push(self, value: Any, size: int = 32) -> None:
         self.charge(size + 16)
@@ -129,7 +129,7 @@ class _Machine:
     def since_mark(self) -> list[Any]:
         mark = self.marks.pop()
         if mark > len(self.stack):
-            raise DamagedError("its pickle is damaged")
+            raise MalformedFileError("its pickle is damaged")
         items = self.stack[mark:]
         del self.stack[mark:]
         return items
@@ -139,7 +139,7 @@ class _Machine:
 
     def last(self, count: int) -> list[Any]:
         if len(self.stack) < count:
-            raise DamagedError("its pickle is damaged")
+            raise MalformedFileError("its pickle is damaged")
         items = self.stack[-count:]
         del self.stack[-count:]
         return items
@@ -148,7 +148,7 @@ class _Machine:
         self.charge(16 * len(items))
         target = self.stack[-1]
         if type(target) is not list:
-            raise DamagedError("its pickle is damaged")
+            raise MalformedFileError("its pickle is damaged")
         target.extend(items)
 
     def set_items(self, items: list[Any]) -> None:
@@ -170,20 +170,20 @@ class _Machine:
     def stack_global(self) -> None:
         module, name = self.last(2)
         if type(module) is not str or type(name) is not str:
-            raise DamagedError("its pickle is damaged")
+            raise MalformedFileError("its pickle is damaged")
         self.look_up(module, name)
 
     def call(self) -> None:
         function, arguments = self.last(2)
         # Only the table holds anything that can be called, so this calls nothing else.
         if not callable(function) or type(arguments) is not tuple:
-            raise DamagedError("its pickle is damaged")
+            raise MalformedFileError("its pickle is damaged")
         self.charge(128 * sum(len(value) for value in arguments if type(value) in (list, tuple)))
         self.push(function(*arguments), 256)
 
     def persistent(self, identity: Any) -> None:
         if self.persistent_load is None:
-            raise DamagedError("its pickle is damaged")
+            raise MalformedFileError("its pickle is damaged")
         self.push(self.persistent_load(identity), 128)
 
 
@@ -193,17 +193,17 @@ def fill(target: Any, pairs: Any) -> None:
     Hashing a deep tuple could exhaust the C stack, and huge integers can be chosen to collide.
     """
     if type(target) is not dict:
-        raise DamagedError("its pickle is damaged")
+        raise MalformedFileError("its pickle is damaged")
     for key, value in pairs:
         if type(key) not in (str, bytes, bool, type(None)) and not (type(key) is int and 0 <= key < 2**60):
-            raise DamagedError("its pickle has a dict with keys that are neither names nor numbers")
+            raise MalformedFileError("its pickle has a dict with keys that are neither names nor numbers")
         target[key] = value
 
 
 def ordered_dict(pairs: Any = ()) -> dict:
     """What `collections.OrderedDict` stands for: a dict; Python 2 hands over the pairs at once."""
     if type(pairs) not in (list, tuple):
-        raise DamagedError("its pickle is damaged")
+        raise MalformedFileError("its pickle is damaged")
     result: dict = {}
     fill(result, pairs)
     return result
@@ -211,7 +211,7 @@ def ordered_dict(pairs: Any = ()) -> dict:
 
 def _protocol(m: _Machine) -> None:
     if m.take(1)[0] > 5 or m.stack:
-        raise DamagedError("its pickle is of an unknown protocol")
+        raise MalformedFileError("its pickle is of an unknown protocol")
 
 
 def _pop(m: _Machine) -> None:

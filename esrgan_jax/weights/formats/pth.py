@@ -13,7 +13,7 @@ import numpy as np
 
 from esrgan_jax.weights.formats import pickles
 from esrgan_jax.weights.formats.archives import ZipArchive, tar_members
-from esrgan_jax.weights.formats.errors import DamagedError
+from esrgan_jax.weights.formats.errors import MalformedFileError
 from esrgan_jax.weights.formats.storages import (
     MAX_DIMENSIONS,
     STORAGES,
@@ -37,10 +37,10 @@ def read_zip(archive: ZipArchive) -> Any:
     """
     roots = [name.removesuffix("data.pkl") for name in archive.names() if name.endswith("/data.pkl")]
     if len(roots) != 1:
-        raise DamagedError("its zip archive holds no data.pkl: PyTorch did not write it")
+        raise MalformedFileError("its zip archive holds no data.pkl: PyTorch did not write it")
     root = roots[0]
     if f"{root}constants.pkl" in archive.names():
-        raise DamagedError("it is a TorchScript program, not a state dict")
+        raise MalformedFileError("it is a TorchScript program, not a state dict")
     big_endian = f"{root}byteorder" in archive.names() and archive.read(f"{root}byteorder") == b"big"
     raws: dict[str, memoryview] = {}
 
@@ -50,7 +50,7 @@ def read_zip(archive: ZipArchive) -> Any:
         if key not in raws:
             raws[key] = archive.read(f"{root}data/{key}")
         if len(raws[key]) != count * dtype.itemsize:
-            raise DamagedError("it has a storage of another size than it says")
+            raise MalformedFileError("it has a storage of another size than it says")
         return make_storage(raws[key], dtype, big_endian)
 
     return pickles.load(archive.read(f"{root}data.pkl"), 0, TensorBuilder().known(), persistent_load)[0]
@@ -65,10 +65,10 @@ def read_legacy(data: bytes) -> Any:
     known = TensorBuilder().known()
     magic, position = pickles.load(data, 0, known)
     if magic != LEGACY_MAGIC:
-        raise DamagedError("it is a pickle, but none that PyTorch wrote")
+        raise MalformedFileError("it is a pickle, but none that PyTorch wrote")
     protocol, position = pickles.load(data, position, known)
     if protocol != LEGACY_PROTOCOL:
-        raise DamagedError("it is a .pth file of an unknown version")
+        raise MalformedFileError("it is a .pth file of an unknown version")
     _, start = pickles.load(data, position, known)  # the machine it was written on
 
     # The storages lie behind the pickle that needs them, so it is read twice: first for its length.
@@ -86,13 +86,13 @@ def read_legacy(data: bytes) -> Any:
         dtype, count = announced[key]
         storages[key], position = counted_storage(data, position, dtype)
         if storages[key].size != count:
-            raise DamagedError("it has a storage of another size than it says")
+            raise MalformedFileError("it has a storage of another size than it says")
 
     def persistent_load(identity: Any) -> np.ndarray:
         _, storage_class, key, _, _, part = _storage_identity(identity, 6)
         storage = storages[key]
         if storage_class != storage.dtype:
-            raise DamagedError("it has a storage of two types")
+            raise MalformedFileError("it has a storage of two types")
         return storage if part is None else storage_part(storage, *part[1:])
 
     return pickles.load(data, start, known, persistent_load)[0]
@@ -105,9 +105,9 @@ def _nothing(*_: Any) -> None:
 def _storage_identity(identity: Any, length: int) -> tuple:
     """('storage', class, key, location, count[, part]), checked as far as its users rely on it."""
     if type(identity) is not tuple or len(identity) != length or identity[0] != "storage":
-        raise DamagedError("it refers to something other than a storage")
+        raise MalformedFileError("it refers to something other than a storage")
     if type(identity[2]) is not str or type(identity[4]) is not int:
-        raise DamagedError("its pickle is damaged")
+        raise MalformedFileError("its pickle is damaged")
     return identity
 
 
@@ -120,7 +120,7 @@ def read_tar(data: bytes) -> Any:
     members = tar_members(data)
     for name in ("storages", "tensors", "pickle"):
         if name not in members:
-            raise DamagedError(f"it is a tar archive without {name}: PyTorch did not write it")
+            raise MalformedFileError(f"it is a tar archive without {name}: PyTorch did not write it")
     builder = TensorBuilder()
     known = builder.known()
     objects: dict[int, np.ndarray] = {}
@@ -140,7 +140,7 @@ def read_tar(data: bytes) -> Any:
         (key, storage, _), position = pickles.load(raw, position, known)
         (dimensions,) = struct.unpack_from("<i", raw, position)  # and four bytes that mean nothing
         if not 0 <= dimensions <= MAX_DIMENSIONS:
-            raise DamagedError("it has a tensor of impossible size")
+            raise MalformedFileError("it has a tensor of impossible size")
         numbers = struct.unpack_from(f"<{2 * dimensions + 1}q", raw, position + 8)
         position += 8 + 8 * len(numbers)
         objects[key] = builder.build(

@@ -10,7 +10,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from esrgan_jax.weights.formats.errors import DamagedError
+from esrgan_jax.weights.formats.errors import MalformedFileError
 from esrgan_jax.weights.formats.storages import MAX_DIMENSIONS, make_storage
 
 DTYPES = {
@@ -41,18 +41,18 @@ def read(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """
     (length,) = struct.unpack_from("<Q", data)
     if length > min(MAX_HEADER, len(data) - 8):
-        raise DamagedError("its header is cut off or absurdly long")
+        raise MalformedFileError("its header is cut off or absurdly long")
     try:
         header = json.loads(data[8 : 8 + length])
     except (ValueError, RecursionError):
-        raise DamagedError("its header is damaged") from None
+        raise MalformedFileError("its header is damaged") from None
     metadata = header.pop("__metadata__", {}) if type(header) is dict else None
     if type(metadata) is not dict or not all(type(value) is str for value in metadata.values()):
-        raise DamagedError("its header is damaged")
+        raise MalformedFileError("its header is damaged")
     body = memoryview(data)[8 + length :]
     arrays = {name: _array(body, entry) for name, entry in header.items()}
     if sum(array.nbytes for array in arrays.values()) > len(body):
-        raise DamagedError("its tensors claim to be larger than the file")
+        raise MalformedFileError("its tensors claim to be larger than the file")
     return arrays, metadata
 
 
@@ -60,12 +60,12 @@ def _array(body: memoryview, entry: Any) -> np.ndarray:
     shape, (start, end) = entry["shape"], entry["data_offsets"]
     numbers = (*shape, start, end)
     if len(shape) > MAX_DIMENSIONS or any(type(n) is not int or not 0 <= n < 2**60 for n in numbers):
-        raise DamagedError("it has a tensor of impossible size")
+        raise MalformedFileError("it has a tensor of impossible size")
     dtype = DTYPES.get(entry["dtype"])
     if dtype is None:
-        raise DamagedError(f"it has a tensor of the unknown type {ascii(entry['dtype'])[:20]}")
+        raise MalformedFileError(f"it has a tensor of the unknown type {ascii(entry['dtype'])[:20]}")
     if not start <= end <= len(body) or end - start != math.prod(shape) * dtype.itemsize:
-        raise DamagedError("it has a tensor that reaches beyond its data")
+        raise MalformedFileError("it has a tensor that reaches beyond its data")
     return make_storage(body[start:end], dtype).reshape(shape)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from esrgan_jax.weights.formats.errors import DamagedError
+from esrgan_jax.weights.formats.errors import MalformedFileError
 from esrgan_jax.weights.formats.pickles import ordered_dict
 
 STORAGES = {
@@ -63,19 +63,19 @@ class TensorBuilder:
           DamagedError: it reaches beyond its storage, or all are far larger than their storages.
         """
         if type(storage) is not np.ndarray or len(shape) != len(strides):
-            raise DamagedError("it has a tensor without a storage")
+            raise MalformedFileError("it has a tensor without a storage")
         numbers = (offset, *shape, *strides)
         if len(shape) > MAX_DIMENSIONS or any(type(n) is not int or not 0 <= n < 2**60 for n in numbers):
-            raise DamagedError("it has a tensor of impossible size")
+            raise MalformedFileError("it has a tensor of impossible size")
         if 0 in shape:
             return np.empty([min(size, 2**31) for size in shape], storage.dtype)
         # Torch lets the stride of an axis of length one be anything.
         steps = [stride if size > 1 else 0 for size, stride in zip(shape, strides, strict=True)]
         if offset + sum((n - 1) * step for n, step in zip(shape, steps, strict=True)) >= storage.size:
-            raise DamagedError("it has a tensor that reaches beyond its storage")
+            raise MalformedFileError("it has a tensor that reaches beyond its storage")
         self._room -= max(0, math.prod(shape) - storage.size) * storage.itemsize
         if self._room < 0:
-            raise DamagedError("it has tensors that are far larger than the file")
+            raise MalformedFileError("it has tensors that are far larger than the file")
         strides = [step * storage.itemsize for step in steps]
         return np.lib.stride_tricks.as_strided(storage[offset:], shape, strides, writeable=False)
 
@@ -87,7 +87,7 @@ def storage_dtype(storage_class: Any) -> np.dtype:
       DamagedError: it is something else.
     """
     if not isinstance(storage_class, np.dtype):
-        raise DamagedError("it has a storage of no known type")
+        raise MalformedFileError("it has a storage of no known type")
     return storage_class
 
 
@@ -111,7 +111,7 @@ def counted_storage(data: bytes | memoryview, position: int, dtype: np.dtype) ->
     start = position + 8
     end = start + count * dtype.itemsize
     if count < 0 or end > len(data):
-        raise DamagedError("it ends too early")
+        raise MalformedFileError("it ends too early")
     return make_storage(memoryview(data)[start:end], dtype), end
 
 
@@ -122,5 +122,5 @@ def storage_part(storage: np.ndarray, offset: Any, size: Any) -> np.ndarray:
       DamagedError: it reaches beyond the storage.
     """
     if type(offset) is not int or type(size) is not int or not 0 <= offset <= offset + size <= storage.size:
-        raise DamagedError("it has a tensor that reaches beyond its storage")
+        raise MalformedFileError("it has a tensor that reaches beyond its storage")
     return storage[offset : offset + size]

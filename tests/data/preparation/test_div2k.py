@@ -10,7 +10,7 @@ import pytest
 from helpers import div2k_zips
 from helpers.web import serve
 
-from esrgan_jax.data.preparation.div2k import ZipFile, fetch, zip_files, zip_originals
+from esrgan_jax.data.preparation.div2k import ZipFile, fetch_zip, zip_files, zip_originals
 from esrgan_jax.errors import ConfigError, DataError
 from esrgan_jax.system import download
 
@@ -60,7 +60,7 @@ def test_the_files_of_each_scale():
 
 def test_a_file_is_fetched_once_and_checked_ever_after(server, published, tmp_path, capsys):
     for _ in range(2):
-        path = fetch(published, tmp_path / "deep", mirror=f"{server.address}/")
+        path = fetch_zip(published, tmp_path / "deep", mirror=f"{server.address}/")
         assert path.read_bytes() == (server.folder / LR).read_bytes()
     assert server.requests == [(LR, None)]
     lines = capsys.readouterr().err
@@ -71,10 +71,10 @@ def test_a_file_is_fetched_once_and_checked_ever_after(server, published, tmp_pa
 def test_a_file_that_was_cut_off_is_continued(server, published, tmp_path):
     server.cut_after = published.size // 4
     with pytest.raises(DataError, match=f"{LR} cannot be downloaded .*cut again and again"):
-        fetch(published, tmp_path, mirror=server.address)
+        fetch_zip(published, tmp_path, mirror=server.address)
     assert [file.name for file in tmp_path.iterdir()] == [f"{LR}.part"]
     server.cut_after = None
-    fetch(published, tmp_path, mirror=server.address)
+    fetch_zip(published, tmp_path, mirror=server.address)
     assert server.requests[-1] == (LR, f"bytes={published.size // 4 * 2}-")
     assert (tmp_path / LR).read_bytes() == (server.folder / LR).read_bytes()
 
@@ -82,23 +82,23 @@ def test_a_file_that_was_cut_off_is_continued(server, published, tmp_path):
 def test_another_file_is_refused_unless_it_is_wanted(server, published, tmp_path):
     other = ZipFile(LR, published.address, published.size, "0" * 64)
     with pytest.raises(DataError) as caught:
-        fetch(other, tmp_path, mirror=server.address)
+        fetch_zip(other, tmp_path, mirror=server.address)
     assert f"{server.address}/{LR} is not the {LR} that is published" in str(caught.value)
     assert published.checksum in str(caught.value)
     assert list(tmp_path.iterdir()) == []
-    path = fetch(other, tmp_path, mirror=server.address, any_checksum=True)
+    path = fetch_zip(other, tmp_path, mirror=server.address, any_checksum=True)
     with pytest.raises(DataError, match=f"{path} is not the {LR} that is published: remove it"):
-        fetch(other, tmp_path, mirror=server.address)
-    assert fetch(other, tmp_path, any_checksum=True) == path
+        fetch_zip(other, tmp_path, mirror=server.address)
+    assert fetch_zip(other, tmp_path, any_checksum=True) == path
 
 
 def test_a_server_without_the_file_and_an_address_that_is_none(server, published, tmp_path):
     with pytest.raises(DataError) as caught:
-        fetch(published, tmp_path, mirror=f"{server.address}/elsewhere")
+        fetch_zip(published, tmp_path, mirror=f"{server.address}/elsewhere")
     assert "Not Found" in str(caught.value)
     assert f"fetch {LR} by other means and put it into {tmp_path}" in str(caught.value)
     with pytest.raises(ConfigError, match="--mirror here is not an address"):
-        fetch(published, tmp_path, mirror="here")
+        fetch_zip(published, tmp_path, mirror="here")
 
 
 # What is in them.

@@ -20,14 +20,14 @@ from PIL import Image
 from esrgan_jax.data.preparation.originals import folder_originals
 from esrgan_jax.data.preparation.prepare import prepare
 from esrgan_jax.data.preparation.records import RecordSet
-from esrgan_jax.data.preparation.shards import Split, _map_ahead
-from esrgan_jax.data.preparation.subimages import Grid
+from esrgan_jax.data.preparation.shards import Split, _map_prefetched
+from esrgan_jax.data.preparation.subimages import SubimageGrid
 from esrgan_jax.data.tfds import TfdsSource
 from esrgan_jax.errors import DataError
 from esrgan_jax.imaging.resize import imresize
 from esrgan_jax.imaging.rgb_files import read_rgb
 
-GRID = Grid(crop_size=96, step=48)
+GRID = SubimageGrid(crop_size=96, step=48)
 
 
 @pytest.fixture
@@ -46,7 +46,13 @@ def prepared(tmp_path) -> Callable:
     """Prepares a folder, with what is usual here."""
 
     def run(
-        folder: Path, lr: Path | None = None, *, name="mine", grid: Grid | None = GRID, scale=4, **kwargs
+        folder: Path,
+        lr: Path | None = None,
+        *,
+        name="mine",
+        grid: SubimageGrid | None = GRID,
+        scale=4,
+        **kwargs,
     ):
         records = RecordSet(name, tmp_path / "sets", stock=False, description="a test")
         splits = {"train": Split(folder_originals(folder, lr, scale), grid)}
@@ -266,7 +272,7 @@ def test_a_set_that_is_there_stays_as_it_is(photos, prepared, tmp_path):
     before = times(tmp_path / "sets/mine/1.0.0")
     assert prepared(photos) == report
     with pytest.raises(DataError, match=r"mine/1\.0\.0 is there, but not made of these pictures in this way"):
-        prepared(photos, grid=Grid(96, 96))
+        prepared(photos, grid=SubimageGrid(96, 96))
     (photos / "0001.png").unlink()
     with pytest.raises(DataError, match="but not made of these pictures"):
         prepared(photos)
@@ -310,6 +316,6 @@ def test_threads_work_ahead_but_not_far():
         return item
 
     with ThreadPoolExecutor(4) as pool:
-        for taken, item in enumerate(_map_ahead(pool, work, range(50), 8)):
+        for taken, item in enumerate(_map_prefetched(pool, work, range(50), 8)):
             assert item == taken
             assert started[0] <= taken + 8

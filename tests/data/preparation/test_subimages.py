@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from esrgan_jax.data.preparation.subimages import Grid, starts
+from esrgan_jax.data.preparation.subimages import SubimageGrid, starts
 from esrgan_jax.errors import ConfigError
 
 
@@ -27,7 +27,7 @@ def test_starts_are_those_of_basicsr_for_lr_and_hr_alike(size):
 
 def test_a_2k_picture_has_forty(coordinates):
     pair = {"lr": np.zeros((339, 510, 3), np.uint8), "hr": np.zeros((1356, 2040, 3), np.uint8)}
-    pieces = list(Grid().cut(pair, 4))
+    pieces = list(SubimageGrid().cut_pair(pair, 4))
     assert len(pieces) == 40
     assert {piece["hr"].shape for piece in pieces} == {(480, 480, 3)}
     assert {piece["lr"].shape for piece in pieces} == {(120, 120, 3)}
@@ -35,7 +35,7 @@ def test_a_2k_picture_has_forty(coordinates):
 
 def test_pieces_lie_at_the_same_place_in_both(coordinates):
     pair = coordinates(25, 37, scale=4)
-    pieces = list(Grid(crop_size=32, step=16).cut(pair, 4))
+    pieces = list(SubimageGrid(crop_size=32, step=16).cut_pair(pair, 4))
     corners = [tuple(int(value) for value in piece["lr"][0, 0, :2]) for piece in pieces]
     assert corners == [(y, x) for y in (0, 4, 8, 12, 16, 17) for x in (0, 4, 8, 12, 16, 20, 24, 28, 29)]
     for piece in pieces:
@@ -44,7 +44,7 @@ def test_pieces_lie_at_the_same_place_in_both(coordinates):
 
 
 def test_a_picture_smaller_than_a_sub_image_stays_as_it_is_on_that_side(coordinates):
-    pieces = list(Grid(crop_size=32, step=16).cut(coordinates(5, 12, scale=4), 4))
+    pieces = list(SubimageGrid(crop_size=32, step=16).cut_pair(coordinates(5, 12, scale=4), 4))
     assert [piece["hr"].shape for piece in pieces] == [(20, 32, 3)] * 2
     assert [int(piece["lr"][0, 0, 1]) for piece in pieces] == [0, 4]
 
@@ -52,14 +52,14 @@ def test_a_picture_smaller_than_a_sub_image_stays_as_it_is_on_that_side(coordina
 @pytest.mark.parametrize(
     ("grid", "scale", "message"),
     [
-        (Grid(480, 242), 4, r"--step \(=242\) must be a multiple of the scale \(=4\)"),
-        (Grid(481, 240), 2, r"--crop-size \(=481\)"),
-        (Grid(0, 240), 4, r"--crop-size \(=0\)"),
-        (Grid(96, 0), 4, r"--step \(=0\)"),
-        (Grid(96, 100), 4, r"--step \(=100\) must not exceed --crop-size \(=96\)"),
+        (SubimageGrid(480, 242), 4, r"--step \(=242\) must be a multiple of the scale \(=4\)"),
+        (SubimageGrid(481, 240), 2, r"--crop-size \(=481\)"),
+        (SubimageGrid(0, 240), 4, r"--crop-size \(=0\)"),
+        (SubimageGrid(96, 0), 4, r"--step \(=0\)"),
+        (SubimageGrid(96, 100), 4, r"--step \(=100\) must not exceed --crop-size \(=96\)"),
     ],
 )
 def test_grids_that_do_not_fit(grid, scale, message):
     with pytest.raises(ConfigError, match=message):
         grid.check(scale)
-    Grid().check(scale)
+    SubimageGrid().check(scale)
