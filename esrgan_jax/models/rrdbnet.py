@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -20,6 +20,7 @@ from esrgan_jax.models.layers import (
     to_compute_dtype,
     upsample_nearest,
 )
+from esrgan_jax.models.network import check_positive
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Bool, Float
@@ -159,6 +160,14 @@ class RRDBNet(nn.Module):
     conv1x1: bool = False
     initialization: str = "basicsr"
 
+    inference_fields: ClassVar = {"remat": False}
+    head_radius: ClassVar = 2
+
+    @property
+    def example_shape(self) -> tuple[int, ...]:
+        """Of the smallest input: each scale has an unshuffle factor of its own, and 4 is a multiple of all."""
+        return (1, 4, 4, self.num_in_ch)
+
     @property
     def unshuffle(self) -> int:
         """The factor of the pixel unshuffle in front; height and width must be multiples of it."""
@@ -170,8 +179,24 @@ class RRDBNet(nn.Module):
         # 15 convolutions a block, conv_first and conv_body; those behind the trunk see at most 2 more.
         return 15 * self.num_block + 4
 
+    def live_bytes(self, value_bytes: int) -> tuple[int, int]:
+        """See `network.Generator`."""
+        # Features in float32 (three live at once) and a dense block's inputs, twice while one is extended.
+        trunk = 3 * 4 * self.num_feat + 2 * value_bytes * (self.num_feat + 4 * self.num_grow_ch)
+        return trunk, 3 * value_bytes * self.num_feat
+
     def setup(self):
         """Names the layers as the official trainer does."""
+        check_positive(self, "num_feat", "num_block", "num_grow_ch", "num_in_ch", "num_out_ch")
+        if self.initialization not in INITIALIZATIONS:
+            raise ValueError(
+                f"`initialization` (={self.initialization}) must be one of {', '.join(INITIALIZATIONS)}."
+            )
+        scales = SCALES.get(self.num_upsample)
+        if scales is None:
+            raise ValueError(f"`num_upsample` (={self.num_upsample}) must be 0, 1, 2 or 3.")
+        if self.scale not in scales:
+            raise ValueError(f"`scale` (={self.scale}) must be {' or '.join(map(str, scales))}.")
         self.conv_first = self._conv(self.num_feat)
         block = RRDB
         if self.remat:
@@ -205,11 +230,6 @@ class RRDBNet(nn.Module):
         self, x: Float[Array, "n h w in"], mask: Bool[Array, "n h/u w/u 1"] | None = None
     ) -> Float[Array, "n h/u w/u f"]:
         """The first part of the network: features of the size at which its trunk works. See `__call__`."""
-        scales = SCALES.get(self.num_upsample)
-        if scales is None:
-            raise ValueError(f"`num_upsample` (={self.num_upsample}) must be 0, 1, 2 or 3.")
-        if self.scale not in scales:
-            raise ValueError(f"`scale` (={self.scale}) must be {' or '.join(map(str, scales))}.")
         if x.shape[-1] != self.num_in_ch:
             raise ValueError(
                 f"the input has {x.shape[-1]} channels, `num_in_ch` (={self.num_in_ch}) expected."

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from esrgan_jax.models.layers import BatchNorm, Conv, Linear, accumulation_dtype, leaky_relu
+from esrgan_jax.models.network import check_positive
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
@@ -33,6 +34,11 @@ class VGGStyleDiscriminator(nn.Module):
     dtype: Any = None
     param_dtype: Any = jnp.float32
 
+    @property
+    def example_shape(self) -> tuple[int, ...]:
+        """Of one picture."""
+        return (1, self.input_size, self.input_size, self.num_in_ch)
+
     @nn.compact
     def __call__(self, x: Float[Array, "n s s in"], train: bool = True) -> Float[Array, "n 1"]:
         """Judges pictures, RGB in [0, 1]; in train mode batch norm uses the batch's own statistics.
@@ -42,6 +48,7 @@ class VGGStyleDiscriminator(nn.Module):
         """
         if self.input_size not in HALVINGS:
             raise ValueError(f"`input_size` (={self.input_size}) must be 128 or 256.")
+        check_positive(self, "num_feat", "num_in_ch")
         if x.shape[1:] != (self.input_size, self.input_size, self.num_in_ch):
             expected = f"{self.input_size} x {self.input_size} x {self.num_in_ch}"
             raise ValueError(f"the pictures are {' x '.join(map(str, x.shape[1:]))}, {expected} expected.")

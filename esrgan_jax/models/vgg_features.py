@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -86,6 +86,7 @@ class VGGFeatureExtractor(nn.Module):
     range_norm: bool = False
     dtype: Any = None
     param_dtype: Any = jnp.float32
+    example_shape: ClassVar = (1, 32, 32, 3)  # five poolings leave one of 32 pixels
 
     @nn.compact
     def __call__(self, x: Float[Array, "n h w 3"]) -> dict[str, Float[Array, "n h2 w2 c"]]:
