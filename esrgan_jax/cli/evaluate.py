@@ -16,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from esrgan_jax.cli import options
+
 if TYPE_CHECKING:
     from esrgan_jax.evaluation.test_sets import TestSet
 
@@ -54,23 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     parser.add_argument("--html", metavar="FILE", type=Path, help="also write one page with pictures")
     parser.add_argument("--save", metavar="DIR", type=Path, help="also write the enlarged pictures, as PNG")
-    parser.add_argument(
-        "--key", help="params or params_ema of the model (default: the average where there is one)"
-    )
-    parser.add_argument(
-        "--dtype", choices=("float32", "bfloat16"), default="float32", help="computed in (default: float32)"
-    )
-    parser.add_argument(
-        "--tile", type=int, metavar="N", help="side of a tile in pixels of LR (default: by memory)"
-    )
-    parser.add_argument(
-        "--overlap", type=_overlap, metavar="N", help="pixels of LR that tiles share, or exact (see upscale)"
-    )
+    options.add_key(parser)
+    options.add_computation(parser, default_dtype="float32")
     parser.add_argument("--data-dir", metavar="DIR", help="where TFDS keeps its sets, for tfds:NAME")
-
-
-def _overlap(text: str) -> int | str:
-    return text if text == "exact" else int(text)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -87,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
     from esrgan_jax.evaluation.table import ResultTable, Row
     from esrgan_jax.evaluation.test_sets import open_test_set
     from esrgan_jax.imaging import imresize, write_png
+    from esrgan_jax.system.files import check_writable
 
     if args.crop_border is not None and args.crop_border < 0:
         raise ConfigError(f"--crop-border (={args.crop_border}) must be 0 or more.")
@@ -99,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     files = _files_to_save(args.save, images) if args.save else []
     page = ResultPage() if args.html else None
     for path in [*files[:1], *([args.html] if args.html else [])]:
-        _check_writable(path)
+        check_writable(path)
     if not args.json:
         for topic, text in report.head():
             lines = textwrap.wrap(
@@ -183,19 +172,3 @@ def _files_to_save(folder: Path, images: "TestSet") -> list[Path]:
             raise ConfigError(f"{files[file]} and {name} would both be saved as {file}: rename one of them.")
         files[file] = name
     return list(files)
-
-
-def _check_writable(path: Path) -> None:
-    """Finds out now, and not after hours, that a file cannot be written."""
-    import tempfile
-
-    from esrgan_jax.errors import ConfigError
-
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(0, "it is a folder")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written ({error.strerror}): choose another place.") from error

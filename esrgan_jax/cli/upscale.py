@@ -1,8 +1,8 @@
 """Upscale pictures: files, whole folders, any size.
 
-PNG, JPEG, WebP, TIFF and BMP are read, the first four are written. 16 bits, grey, transparency, colour profile
-and EXIF data stay; what a format cannot hold is said. Results appear whole or not at all; one bad file does not
-stop the rest, and the exit code is 1 if there was one.
+Reads PNG, JPEG, WebP, TIFF and BMP, and writes the first four. 16 bits, grey, transparency, colour profile and EXIF
+data are kept; what a format cannot hold is reported. Each result appears whole or not at all. A file that cannot be
+read does not stop the others; the exit code is then 1.
 
   esrgan-jax upscale photo.jpg -o photo_x4.png --model RealESRGAN_x4plus
   esrgan-jax upscale scans/ more/*.tif -o large --model runs/x4 --suffix _x4 --skip-existing
@@ -15,85 +15,78 @@ import sys
 from pathlib import Path
 from typing import Any
 
-FORMATS = ("png", "jpg", "webp", "tiff")
+from esrgan_jax.cli import options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's arguments."""
+    """Add the command's arguments."""
     parser.add_argument(
-        "inputs", metavar="INPUT", nargs="+", help="files, folders (with their subfolders), or patterns"
+        "inputs", metavar="INPUT", nargs="+", help="files, folders (with their subfolders) or patterns"
     )
     parser.add_argument(
         "-o",
         "--output",
         metavar="OUT",
         required=True,
-        help="a folder; for one file also the name of the result",
+        help="a folder, or for one input file the result's name",
     )
     parser.add_argument(
         "--model",
         action="append",
         required=True,
-        help="a .pth or .safetensors file, a run folder, or a name of the zoo; given again, the networks work "
-        "one after the other",
+        help="a .pth or .safetensors file, a run folder, or the name of a published model; repeat it to apply "
+        "several models in turn",
     )
-    parser.add_argument(
-        "--key", help="params or params_ema of the model (default: the average if there is one)"
-    )
+    options.add_key(parser)
     parser.add_argument(
         "--outscale", type=float, metavar="S", help="output size / input size (default: the model's scale)"
     )
     result = parser.add_argument_group("results")
-    result.add_argument("--suffix", default="", help="added to the names of the results, as _x4")
-    result.add_argument("--format", choices=FORMATS, help="of the results (default: as the input)")
+    result.add_argument("--suffix", default="", help="text added to the names of the results, as _x4")
     result.add_argument(
-        "--quality", type=int, default=95, help="of JPEG and WebP, 1 to 100 (default 95); 100: lossless WebP"
+        "--format",
+        type=_format,
+        metavar="EXT",
+        help="file type of the results, as png or jpg (default: that of the input)",
+    )
+    result.add_argument(
+        "--quality",
+        type=int,
+        default=95,
+        help="JPEG and WebP quality, 1 to 100 (default: 95); 100: lossless WebP",
     )
     result.add_argument(
         "--alpha",
         choices=("bicubic", "model", "none"),
         default="bicubic",
-        help="how transparency is enlarged; none leaves it out (default: bicubic)",
+        help="how to enlarge transparency; none: drop it (default: bicubic)",
     )
+    result.add_argument("--skip-existing", action="store_true", help="skip pictures whose result exists")
     result.add_argument(
-        "--skip-existing", action="store_true", help="leave results alone that are there already"
+        "--compare", metavar="FILE", help="also write input and output side by side (one input only)"
     )
-    result.add_argument(
-        "--compare", metavar="FILE", help="also write input | output side by side (one input)"
-    )
-    work = parser.add_argument_group("the network at work")
-    work.add_argument("--tile", type=int, metavar="N", help="pixels a side (default: by the memory)")
+    work = parser.add_argument_group("computation")
+    options.add_computation(work)
     work.add_argument(
-        "--overlap",
-        type=_overlap,
-        metavar="N|exact",
-        help="pixels that tiles share; exact: as if the picture were one tile, several times slower",
+        "--ensemble", action="store_true", help="average over 8 flips and rotations: better, 8 times slower"
     )
     work.add_argument(
-        "--dtype",
-        choices=("float32", "bfloat16"),
-        help="numbers to compute with (default: bfloat16 on GPU and TPU, float32 on CPU)",
-    )
-    work.add_argument(
-        "--ensemble", action="store_true", help="the mean over 8 flips and rotations: better, 8 times slower"
-    )
-    work.add_argument(
-        "--stream",
-        action="store_true",
-        help="write PNG and TIFF strip by strip: for results larger than memory",
+        "--stream", action="store_true", help="write PNG and TIFF in strips, for results larger than memory"
     )
 
 
-def _overlap(text: str) -> int | str:
-    return text if text == "exact" else int(text)
+def _format(text: str) -> str:
+    from esrgan_jax.imaging.write_picture import WRITABLE
 
-
-_overlap.__name__ = "overlap"  # what argparse calls it when it is neither
+    if text not in WRITABLE:
+        raise argparse.ArgumentTypeError(f"'{text}' must be one of {', '.join(WRITABLE)}")
+    return text
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the command."""
+    """Run the command."""
     from esrgan_jax.inference.batch.tasks import plan_tasks
+    from esrgan_jax.system.files import check_writable
 
     jobs = plan_tasks(args.inputs, args.output, suffix=args.suffix, format=args.format)
     _check(args, jobs)
@@ -102,7 +95,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"{len(jobs)} skipped: all results are there.")
         return 0
     written = [job.destination for job in wanted] + ([Path(args.compare)] if args.compare else [])
-    _check_folders({path.parent for path in written})
+    for path in {path.parent: path for path in written}.values():  # one of each folder
+        check_writable(path)
     upscaler = _load(args)
 
     from esrgan_jax.inference.batch.conveyor import Conveyor
@@ -157,27 +151,6 @@ def _check(args: argparse.Namespace, jobs: list) -> None:
         places = {os.path.realpath(path) for path in (jobs[0].source, jobs[0].destination)}
         if os.path.realpath(args.compare) in places:
             raise ConfigError(f"--compare {args.compare} is the input or the output: choose another name.")
-
-
-def _check_folders(folders: set[Path]) -> None:
-    """Whether the results can be written, before hours go into them.
-
-    Raises:
-      DataError: a folder cannot be made or written.
-    """
-    import tempfile
-
-    from esrgan_jax.errors import DataError
-
-    for folder in sorted(folders):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-        except OSError as error:
-            raise DataError(
-                f"Nothing can be written into {folder} ({error.strerror}): choose another -o."
-            ) from None
 
 
 def _load(args: argparse.Namespace) -> Any:

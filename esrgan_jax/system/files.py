@@ -6,6 +6,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from esrgan_jax.errors import ConfigError
+
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
@@ -59,3 +61,21 @@ def cache_dir() -> Path:
     if home:
         return Path(home)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "esrgan_jax"
+
+
+def check_writable(path: Path) -> None:
+    """Check that a file can be written, before hours of work go into it; make its folder.
+
+    Raises:
+      ConfigError: it cannot; says why.
+    """
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(0, "it is a folder")
+        if path.parent.is_file():
+            raise NotADirectoryError(0, f"{path.parent} is a file")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written ({error.strerror}). Choose another place.") from error

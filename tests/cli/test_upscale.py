@@ -249,7 +249,9 @@ def test_unknown_choices_leave_with_2(tmp_path, capsys):
         with pytest.raises(SystemExit) as caught:
             upscale(source, "-o", tmp_path / "b.png", *(("--model", "x") if words else ()), *words)
         assert caught.value.code == 2
-    assert "invalid overlap value: 'some'" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "'gif' must be one of png, jpg, jpeg, webp, tif, tiff" in message
+    assert "invalid overlap value: 'some'" in message
 
 
 def test_models_that_cannot_be_used(tmp_path, model, capsys):
@@ -268,8 +270,11 @@ def test_models_that_cannot_be_used(tmp_path, model, capsys):
 def test_a_file_in_place_of_the_folder(tmp_path, capsys):
     source = save(tmp_path / "a.png", photo())
     (tmp_path / "out").write_text("in the way")
-    assert upscale(source, "-o", tmp_path / "out/", "--model", "not_even_looked_at.pth") == 1
-    assert f"Nothing can be written into {tmp_path / 'out'} (" in capsys.readouterr().err
+    assert upscale(source, "-o", tmp_path / "out/", "--model", "not_even_looked_at.pth") == 2
+    assert (
+        f"{tmp_path / 'out/a.png'} cannot be written ({tmp_path / 'out'} is a file)"
+        in capsys.readouterr().err
+    )
 
 
 @contextlib.contextmanager
@@ -288,9 +293,9 @@ def mounted(folder, options):
 def test_read_only_folder(tmp_path, capsys):
     source = save(tmp_path / "a.png", photo())
     with mounted(tmp_path / "out", "ro,size=1m") as out:
-        assert upscale(source, "-o", out, "--model", "not_even_looked_at.pth") == 1
+        assert upscale(source, "-o", out, "--model", "not_even_looked_at.pth") == 2
     message = capsys.readouterr().err
-    assert f"Nothing can be written into {out} (Read-only file system): choose another -o." in message
+    assert f"{out / 'a.png'} cannot be written (Read-only file system). Choose another place." in message
 
 
 class Command:
