@@ -119,7 +119,7 @@ def _beside_torch(args: argparse.Namespace, width: int, height: int) -> dict:
     accelerator = jax.default_backend() == "gpu" and torch.cuda.is_available()
     device = "cuda" if accelerator else "cpu"
     dtype = torch.bfloat16 if accelerator and args.dtype != "float32" else torch.float32
-    reference = load_arrays(TorchRRDBNet(num_block=args.num_block), to_state_dict({"params": params}))
+    reference = load_arrays(TorchRRDBNet(num_block=args.num_block), to_state_dict(module, {"params": params}))
     reference = reference.to(device=device, dtype=dtype)
     x = torch.from_numpy(picture.transpose(2, 0, 1)[None].copy())
 

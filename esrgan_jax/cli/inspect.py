@@ -1,7 +1,7 @@
-"""Say what is in a weight file, and whether it can be used.
+"""Show what a weight file contains and whether it can be loaded.
 
-Container, wrappers, dialect of names, network and its sizes, parameters, dtype, sha256. Nothing in the file
-is executed. Leaves with 0 if the file can be read, whether or not its network is known here.
+Prints container, wrappers, dialect of names, network and its sizes, number of parameters, dtype and sha256. Nothing
+in the file is executed. The exit code is 0 if the file can be read, whether or not its network is known here.
 
   esrgan-jax inspect 4x_community_model.pth
   esrgan-jax inspect 4x_community_model.pth --json | jq .fields.scale
@@ -10,23 +10,27 @@ is executed. Leaves with 0 if the file can be read, whether or not its network i
 import argparse
 import json
 import math
+from collections.abc import Iterable
 from typing import Any
+
+from esrgan_jax.cli.convert import SOURCE_HELP, add_architecture
+
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+"""What torch calls a batch norm's state; in a network that is unknown here the rest counts as parameters."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's arguments."""
-    from esrgan_jax.cli.convert import add_architecture
-
-    parser.add_argument("source", metavar="FILE", help="a weight file, a run folder, or a name of the zoo")
+    """Add the command's arguments."""
+    parser.add_argument("source", metavar="FILE", help=SOURCE_HELP)
     parser.add_argument(
-        "--key", help="look at this of FILE: params, params_ema, discriminator, or a wrapper in it"
+        "--key", help="part of FILE to show: params, params_ema, discriminator, or a wrapper in it"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_architecture(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the command."""
+    """Run the command."""
     report = _report(args)
     if args.json:
         print(json.dumps(report, indent=2))
@@ -45,7 +49,9 @@ def run(args: argparse.Namespace) -> int:
 def _report(args: argparse.Namespace) -> dict[str, Any]:
     from esrgan_jax.errors import WeightFileError
     from esrgan_jax.system.download import sha256
-    from esrgan_jax.weights import load, save
+    from esrgan_jax.weights import load
+    from esrgan_jax.weights.convert import parameter_names
+    from esrgan_jax.weights.network import architecture_fields, architecture_name
 
     load.check_architecture_name(args.arch)
     source = load.open_weights(args.source)
@@ -67,20 +73,25 @@ def _report(args: argparse.Namespace) -> dict[str, Any]:
     }
     try:
         chosen = source.choose(args.key)
-        counted = {
-            name: array
-            for name, array in chosen.state_dict.items()
-            if not name.endswith(("running_mean", "running_var", "num_batches_tracked"))
-        }
         report["wrapper"] = chosen.wrapper or "bare"
-        report["parameters"] = sum(math.prod(array.shape) for array in counted.values())
-        report["dtype"] = sorted({str(array.dtype) for array in counted.values()})
+        report |= _counted(
+            array for name, array in chosen.state_dict.items() if not name.endswith(STATISTICS)
+        )
         network = source.recognise(chosen, args.arch, args.scale)
         report["dialect"] = network.dialect
-        report["architecture"] = save.architecture_name(network.module)
-        report["fields"] = save.architecture_fields(network.module)
+        report["architecture"] = architecture_name(network.module)
+        report["fields"] = architecture_fields(network.module)
+        report |= _counted(network.state_dict[name] for name in parameter_names(network.module))
         source.variables(network)
         report["loadable"] = True
     except WeightFileError as error:
         report["problem"] = str(error)
     return report
+
+
+def _counted(arrays: Iterable[Any]) -> dict[str, Any]:
+    arrays = list(arrays)
+    return {
+        "parameters": sum(math.prod(array.shape) for array in arrays),
+        "dtype": sorted({str(array.dtype) for array in arrays}),
+    }

@@ -1,42 +1,40 @@
 """PyTorch state dicts {official name: array} <-> linen variables, exactly and both ways.
 
-Names are the same on both sides (`conv_body.weight` is params/conv_body/weight) except that our generator's
-trunk stacks its blocks: `body.{i}.rdb1.conv1.weight` is entry i of params/body/rdb1/conv1/weight. Layouts
-differ: OIHW and HWIO for convolutions, [out, in] and [in, out] for linear layers, and the order in which the
-discriminator's linear1 sees its 4 x 4 pixels.
+Names are the same on both sides (`conv_body.weight` is params/conv_body/weight), whatever collection an array is in.
+Layouts differ: OIHW and HWIO for convolutions, [out, in] and [in, out] for linear layers. A network's entry in
+`architectures` says what else differs, such as blocks that are stacked here.
 """
 
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from esrgan_jax.errors import WeightFileError
-from esrgan_jax.models import RRDBNet, VGGFeatureExtractor, VGGStyleDiscriminator
+from esrgan_jax.weights.architectures import Architecture, entry_of
 from esrgan_jax.weights.state_dicts import StateDict
 
-LINEAR1_PIXELS = 16  # the discriminator's last feature map is 4 x 4
+Path = tuple[str, ...]
+"""Of a leaf: collection, layers, array."""
+
+
+class _Place(NamedTuple):
+    path: Path
+    block: int | None  # index along the leading axis; None: the leaf has no axis of blocks
 
 
 @functools.lru_cache(maxsize=16)
-def variable_shapes(module: nn.Module) -> Any:
-    """The tree of shapes and dtypes of a network's variables; nothing is computed."""
-    if isinstance(module, VGGStyleDiscriminator):
-        size, channels = module.input_size, module.num_in_ch
-    elif isinstance(module, RRDBNet):
-        size, channels = 4, module.num_in_ch
-    else:  # five poolings leave one of 32 pixels
-        size, channels = 32, 3
-    order: list[tuple[str, ...]] = []
+def variable_shapes(module: Any) -> Any:
+    """Return the tree of shapes and dtypes of a network's variables; nothing is computed."""
+    order: list[Path] = []
 
     def init() -> Any:
-        variables = module.init(jax.random.key(0), jnp.zeros((1, size, size, channels)))
+        variables = module.init(jax.random.key(0), jnp.zeros(module.example_shape))
         order.extend(flatten_dict(variables))
         return variables
 
@@ -46,42 +44,51 @@ def variable_shapes(module: nn.Module) -> Any:
 
 
 @functools.lru_cache(maxsize=16)
-def state_dict_shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
-    """{official name: shape in PyTorch} of everything in a network's state dict, in PyTorch's order."""
-    leaves = dict(_leaves(variable_shapes(module)))
-    # A scan returns its parameters sorted by name, biases first.
-    body = sorted((path for path in leaves if path[0] == "body"), key=lambda p: (p[:-1], p[-1] != "weight"))
-    first = next((path for path in leaves if path[0] == "body"), None)
-    shapes: dict[str, tuple[int, ...]] = {}
-    for path, leaf in leaves.items():
-        if path[0] != "body":
-            shapes[".".join(path)] = _torch_shape(leaf.shape)
-        elif path == first:
-            for i in range(leaf.shape[0]):
-                shapes |= {_block_name(i, part): _torch_shape(leaves[part].shape[1:]) for part in body}
+def state_dict_shapes(module: Any) -> dict[str, tuple[int, ...]]:
+    """Return {official name: shape in PyTorch} of everything in a network's state dict, in PyTorch's order."""
+    entry, leaves = entry_of(module), flatten_dict(variable_shapes(module))
+    shapes = {}
+    for name, (path, block) in _places(entry, leaves).items():
+        leaf = leaves[path]
+        of_a_block = leaf.shape if block is None else leaf.shape[1:]
+        shapes[name] = _to_torch(entry, name, np.broadcast_to(np.zeros((), leaf.dtype), of_a_block)).shape
     return shapes
 
 
-def to_state_dict(variables: Any) -> StateDict:
-    """Linen variables as a PyTorch state dict of numpy arrays, dtypes kept.
+def parameter_names(module: Any) -> list[str]:
+    """Return the official names of a network's parameters: of what is trained, not of statistics and other state."""
+    leaves = flatten_dict(variable_shapes(module))
+    return [name for name, place in _places(entry_of(module), leaves).items() if place.path[0] == "params"]
 
-    Only num_batches_tracked becomes int64, which torch counts in and JAX by default does not have.
+
+def to_state_dict(module: Any, variables: Any) -> StateDict:
+    """Return linen variables as a PyTorch state dict of numpy arrays.
+
+    Dtypes are kept, except that all integers are int64, in which torch counts.
+
+    Args:
+      module: the network; sizes are those of the variables.
+      variables: {collection: tree}, all collections or some.
+
+    Raises:
+      ValueError: the network is not registered, or two arrays have the same name.
     """
-    state_dict: StateDict = {}
-    for path, leaf in _leaves(variables):
-        value = np.asarray(leaf)
-        if path[0] == "body":
-            for i, block in enumerate(value):
-                state_dict[_block_name(i, path)] = _to_torch(path, block)
-        else:
-            state_dict[".".join(path)] = _to_torch(path, value)
-    return state_dict
+    return to_named_arrays(entry_of(module), variables)
 
 
-def from_state_dict(module: nn.Module, state_dict: StateDict, source: str = "the state dict") -> Any:
-    """A PyTorch state dict as variables of `module`: numpy arrays of their own memory, dtypes kept.
+def to_named_arrays(entry: Architecture, variables: Any) -> StateDict:
+    """Do what `to_state_dict` does where there are arrays of an architecture, but no module."""
+    leaves = {path: np.asarray(leaf) for path, leaf in flatten_dict(variables).items()}
+    return {
+        name: _to_torch(entry, name, leaves[path] if block is None else np.asarray(leaves[path][block]))
+        for name, (path, block) in _places(entry, leaves).items()
+    }
 
-    Names that `module` has no place for are an error, except for VGG's layers behind the deepest one wanted.
+
+def from_state_dict(module: Any, state_dict: StateDict, source: str = "the state dict") -> Any:
+    """Return a PyTorch state dict as variables of `module`: numpy arrays that share no memory with it.
+
+    Dtypes are kept, except that integers have the dtype of the module's variables.
 
     Args:
       module: the network.
@@ -89,48 +96,74 @@ def from_state_dict(module: nn.Module, state_dict: StateDict, source: str = "the
       source: what to call the state dict in an error message.
 
     Raises:
-      WeightFileError: a name is missing or unexpected, or an array has another shape.
+      WeightFileError: a name is missing or unexpected, an array has another shape, or weights are quantised.
     """
-    expected = state_dict_shapes(module)
+    entry, leaves = entry_of(module), flatten_dict(variable_shapes(module))
+    places = _places(entry, leaves)
+    _check(module, state_dict, source)
+    parts: dict[Path, list[np.ndarray]] = {path: [] for path in leaves}
+    for name, (path, _) in places.items():
+        array = np.asarray(state_dict[name])
+        if array.dtype.kind in "iub" and not _is_whole(leaves[path]):
+            raise WeightFileError(
+                f"{source} has {name} in {array.dtype}: quantised weights cannot be used, take the originals."
+            )
+        parts[path].append(_from_torch(entry, name, array))
+    variables = {}
+    for path, leaf in leaves.items():
+        blocks = parts[path]
+        dtype = leaf.dtype if _is_whole(leaf) else _common_dtype(blocks)
+        # A copy: the file's bytes, which the state dict may be a view of, need not stay in memory.
+        value = np.empty((len(blocks), *blocks[0].shape), dtype)
+        variables[path] = np.stack(blocks, out=value, casting="unsafe").reshape(leaf.shape)
+    return unflatten_dict(variables)
+
+
+def _check(module: Any, state_dict: StateDict, source: str) -> None:
+    expected, kind = state_dict_shapes(module), type(module).__name__
     for name, shape in expected.items():
         if name not in state_dict:
-            raise WeightFileError(
-                f"{source} lacks {name}: it is no file for {type(module).__name__} of this size."
-            )
+            raise WeightFileError(f"{source} lacks {name}: it is no file for {kind} of this size.")
         if np.shape(state_dict[name]) != shape:
             raise WeightFileError(
                 f"{source} has {name} of shape {np.shape(state_dict[name])}, {shape} expected."
             )
-    beyond = ("features.", "classifier.") if isinstance(module, VGGFeatureExtractor) else ()
     for name in state_dict:
-        if name not in expected and not name.startswith(beyond):
-            raise WeightFileError(f"{source} has {name}, which {type(module).__name__} of this size lacks.")
-
-    variables = {}
-    for path, leaf in flatten_dict(variable_shapes(module)).items():
-        inner = path[1:]
-        if inner[0] == "body":
-            names = [_block_name(i, inner) for i in range(leaf.shape[0])]
-            value = np.empty(leaf.shape, _common_dtype([state_dict[name] for name in names]))
-            for i, name in enumerate(names):
-                value[i] = _from_torch(inner, np.asarray(state_dict[name]))
-        else:
-            # A copy: the file's bytes, which the state dict may be a view of, need not stay in memory.
-            value = np.array(_from_torch(inner, np.asarray(state_dict[".".join(inner)])), order="C")
-        variables[path] = value
-    return unflatten_dict(variables)
+        if name not in expected:
+            raise WeightFileError(f"{source} has {name}, which {kind} of this size lacks.")
 
 
-def _leaves(variables: Any) -> list[tuple[tuple[str, ...], Any]]:
-    return [
-        leaf
-        for collection in ("params", "batch_stats")
-        for leaf in flatten_dict(variables.get(collection, {})).items()
-    ]
+def _places(entry: Architecture, leaves: dict[Path, Any]) -> dict[str, _Place]:
+    """Official name -> where its array is among leaves, which have shapes; parameters first."""
+    places: dict[str, _Place] = {}
+
+    def add(path: Path, block: int | None) -> None:
+        names = path[1:] if block is None else (path[1], str(block), *path[2:])
+        name = ".".join(names)
+        if name in places:
+            both = f"{'/'.join(places[name].path)} and {'/'.join(path)}"
+            raise ValueError(f"{entry.name}: {both} are both called {name} in files. Rename one of them.")
+        places[name] = _Place(path, block)
+
+    ordered = sorted(leaves, key=lambda path: path[0] != "params")
+    # A scan returns its parameters sorted by name, biases first.
+    stacked = sorted(
+        (path for path in ordered if path[1] == entry.stacked),
+        key=lambda path: (path[0] != "params", path[:-1], path[-1] != "weight"),
+    )
+    first = next((path for path in ordered if path[1] == entry.stacked), None)
+    for path in ordered:
+        if path[1] != entry.stacked:
+            add(path, None)
+        elif path == first:
+            for block in range(leaves[path].shape[0]):
+                for part in stacked:
+                    add(part, block)
+    return places
 
 
-def _block_name(i: int, path: tuple[str, ...]) -> str:
-    return ".".join(("body", str(i), *path[1:]))
+def _is_whole(leaf: Any) -> bool:
+    return leaf.dtype.kind in "iub"
 
 
 def _common_dtype(arrays: list[np.ndarray]) -> np.dtype:
@@ -140,32 +173,17 @@ def _common_dtype(arrays: list[np.ndarray]) -> np.dtype:
     return np.dtype(np.float64 if np.dtype(np.float64) in dtypes else np.float32)
 
 
-def _torch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    if len(shape) == 4:
-        return (shape[3], shape[2], shape[0], shape[1])
-    return shape[::-1]
+def _to_torch(entry: Architecture, name: str, value: np.ndarray) -> np.ndarray:
+    if value.dtype.kind in "iu":
+        value = value.astype(np.int64)
+    exception = entry.to_torch(name, value)
+    if exception is not None:
+        return exception
+    return value.transpose(3, 2, 0, 1) if value.ndim == 4 else value.T if value.ndim == 2 else value
 
 
-def _to_torch(path: tuple[str, ...], value: np.ndarray) -> np.ndarray:
-    if path[-1] == "num_batches_tracked":
-        return value.astype(np.int64)
-    if value.ndim == 4:
-        return value.transpose(3, 2, 0, 1)
-    if value.ndim != 2:
-        return value
-    if path[0] == "linear1":
-        channels = value.shape[0] // LINEAR1_PIXELS
-        value = value.reshape(LINEAR1_PIXELS, channels, -1).swapaxes(0, 1).reshape(value.shape)
-    return value.T
-
-
-def _from_torch(path: tuple[str, ...], value: np.ndarray) -> np.ndarray:
-    if value.ndim == 4:
-        return value.transpose(2, 3, 1, 0)
-    if value.ndim != 2:
-        return value
-    value = value.T
-    if path[0] == "linear1":
-        channels = value.shape[0] // LINEAR1_PIXELS
-        value = value.reshape(channels, LINEAR1_PIXELS, -1).swapaxes(0, 1).reshape(value.shape)
-    return value
+def _from_torch(entry: Architecture, name: str, value: np.ndarray) -> np.ndarray:
+    exception = entry.from_torch(name, value)
+    if exception is not None:
+        return exception
+    return value.transpose(2, 3, 1, 0) if value.ndim == 4 else value.T if value.ndim == 2 else value

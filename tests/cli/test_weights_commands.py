@@ -154,7 +154,7 @@ def test_scale_3(files, capsys):
 
 
 MISTAKES = {
-    "no such file": (["inspect", "nothing.pth"], 1, "nothing.pth does not exist: give a .pth or"),
+    "no such file": (["inspect", "nothing.pth"], 1, "nothing.pth does not exist. Give a .pth or"),
     "suffix": (["convert", "old.pth", "new.onnx"], 2, "ends in neither .pth nor .safetensors: choose one"),
     "key": (["convert", "old.pth", "new.pth", "--key", "ema"], 1, "old.pth holds no ema: it has params."),
     "arch": (

@@ -47,7 +47,7 @@ def rrdbnet(case, dtype):
     output, pullback = jax.jit(lambda v, x: jax.vjp(module.apply, v, x))(variables, x)
     of_params, of_x = jax.jit(pullback)(jnp.asarray(cotangent(case, output.shape), dtype))
     return {"output": nchw(output), "grad/input": nchw(of_x)} | {
-        f"grad/{name}": value for name, value in to_state_dict(of_params).items()
+        f"grad/{name}": value for name, value in to_state_dict(module, of_params).items()
     }
 
 
@@ -68,8 +68,8 @@ def discriminator(case, dtype):
         "eval/logits": infer(variables, x),
         "eval_after/logits": infer({**variables, **moved}, x),
         "grad/input": nchw(of_x),
-        **{f"grad/{name}": value for name, value in to_state_dict({"params": of_params}).items()},
-        **{f"running/{name}": value for name, value in to_state_dict(moved).items()},
+        **{f"grad/{name}": value for name, value in to_state_dict(module, {"params": of_params}).items()},
+        **{f"running/{name}": value for name, value in to_state_dict(module, moved).items()},
     }
 
 

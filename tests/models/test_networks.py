@@ -67,7 +67,7 @@ def test_initial_values():
 def test_discriminator_starts_as_torch_does():
     d = VGGStyleDiscriminator(num_feat=8)
     variables = jax.jit(d.init)(random_key(0), jnp.zeros((2, 128, 128, 3)))
-    state_dict = to_state_dict(variables)
+    state_dict = to_state_dict(d, variables)
     assert np.all(state_dict["bn3_1.weight"] == 1)
     assert not state_dict["bn3_1.bias"].any()
     assert np.all(state_dict["bn3_1.running_var"] == 1)
@@ -207,6 +207,6 @@ def test_pixel_unshuffle_order():
 )
 def test_state_dict_round_trip(module):
     variables = random_variables(module)
-    again = from_state_dict(module, to_state_dict(variables))
+    again = from_state_dict(module, to_state_dict(module, variables))
     assert jax.tree.structure(again) == jax.tree.structure(variables)
     jax.tree.map(np.testing.assert_array_equal, again, variables)

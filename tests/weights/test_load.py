@@ -116,7 +116,7 @@ def test_discriminator_round_trip(tmp_path):
     loaded, again = load_discriminator_weights(path)
     assert loaded == module
     assert_trees_equal(again, variables)
-    back = to_state_dict(again)
+    back = to_state_dict(module, again)
     assert all(back[name].tobytes() == value.tobytes() for name, value in state_dict.items())
 
 
@@ -131,16 +131,16 @@ def test_the_wrong_network(both, tmp_path):
         load_generator_weights(d)
     with pytest.raises(WeightFileError, match="is a generator: a discriminator is needed here"):
         load_discriminator_weights(both)
-    with pytest.raises(WeightFileError, match="is a generator: a VGG network is needed here"):
+    with pytest.raises(WeightFileError, match="is a generator: a feature network is needed here"):
         load_vgg(both)
     with pytest.raises(
-        WeightFileError, match=r"does not exist: give a .* or a name of the zoo .*RRDB_PSNR_x4"
+        WeightFileError, match=r"does not exist\. Give a .* or the name of a published model .*RRDB_PSNR_x4"
     ):
         load_model(tmp_path / "nowhere.pth")
 
 
 def test_scale_3_by_word_and_by_metadata(tmp_path):
-    from esrgan_jax.weights.layouts import recognise
+    from esrgan_jax.weights.network import recognise
     from esrgan_jax.weights.save import save_networks
 
     state_dict = weight_files.generator(upsamples=1)
@@ -226,7 +226,7 @@ def test_our_files_load_in_spandrel(tmp_path, suffix, scale):
     torch = pytest.importorskip("torch")
     pytest.importorskip("torchvision", exc_type=ImportError)
     spandrel = pytest.importorskip("spandrel", exc_type=ImportError)
-    from esrgan_jax.weights.layouts import recognise
+    from esrgan_jax.weights.network import recognise
     from esrgan_jax.weights.save import save_networks
 
     # spandrel takes num_grow_ch for 32 whatever the file says.
@@ -263,7 +263,7 @@ for name in ("zip_new_both.pth", "legacy_old_bare.pth", "tar_old_bare.pth", "new
 
 
 def test_safetensors_metadata(tmp_path):
-    from esrgan_jax.weights.layouts import recognise
+    from esrgan_jax.weights.network import recognise
     from esrgan_jax.weights.save import save_networks
 
     save_networks(tmp_path / "a.safetensors", {"params": recognise(weight_files.generator(scale=2), "file")})

@@ -7,7 +7,7 @@ from reference.weights import reference_state_dict, vgg_shapes
 
 from esrgan_jax.errors import WeightFileError
 from esrgan_jax.models import RRDBNet, VGGFeatureExtractor, VGGStyleDiscriminator
-from esrgan_jax.weights.layouts import recognise
+from esrgan_jax.weights.network import recognise
 from esrgan_jax.weights.state_dicts import choose, find_state_dicts
 
 
@@ -153,7 +153,7 @@ def test_the_wrong_kind_says_what_it_is():
         recognise(weight_files.discriminator(), "file", "RRDBNet")
     with pytest.raises(WeightFileError, match=r"^file is a generator: a discriminator is needed here\.$"):
         recognise(weight_files.to_old(weight_files.generator()), "file", "VGGStyleDiscriminator")
-    with pytest.raises(WeightFileError, match=r"^file is a generator: a VGG network is needed here\.$"):
+    with pytest.raises(WeightFileError, match=r"^file is a generator: a feature network is needed here\.$"):
         recognise(weight_files.generator(), "file", "vgg19")
 
 
