@@ -77,7 +77,7 @@ class _Subject:
         from esrgan_jax.system import parallel
 
         small = argparse.Namespace(stage="pixel", num_feat=4, num_block=1, dtype="float32", remat=False)
-        self._stage, states = make_stage(small, devices)
+        self._iterate, states = make_stage(small, devices)
         self.states = parallel.replicate(states, devices)
         self._batch = parallel.shard(make_batch(len(devices), 16), devices)
         self._iteration = 0
@@ -111,7 +111,7 @@ class _Subject:
         for _ in range(iterations):
             self._iteration += 1
             start = time.perf_counter()
-            self.states, losses = self._stage.iterate(self.states, self._batch, self._iteration)
+            self.states, losses = self._iterate(self.states, self._batch, self._iteration)
             returned = time.perf_counter()
             jax.block_until_ready((self.states, losses))
             done = time.perf_counter()

@@ -14,15 +14,15 @@ def find_project() -> None:
 
 
 def make_stage(options: argparse.Namespace, devices: Any) -> tuple[Any, dict[str, Any]]:
-    """A stage of this project as configs/x4.py has it, with random weights, and its states on the host."""
-    import jax
+    """The iteration of a stage as configs/x4.py has it, with random weights, and its states on the host."""
     import jax.numpy as jnp
 
     from esrgan_jax.models import RRDBNet, VGGFeatureExtractor, VGGStyleDiscriminator
+    from esrgan_jax.models.network import initial_variables
     from esrgan_jax.system import parallel
-    from esrgan_jax.training.optimizers import adam, multistep_schedule
-    from esrgan_jax.training.stages import GanRecipe, PixelRecipe, initial_generator, random_key
-    from esrgan_jax.training.steps import Perceptual
+    from esrgan_jax.training.losses import Perceptual
+    from esrgan_jax.training.optimizers import Optimizer, multistep_schedule
+    from esrgan_jax.training.recipe import GanRecipe, PixelRecipe
 
     dtype = None if options.dtype == "float32" else jnp.dtype(options.dtype)
     generator = RRDBNet(
@@ -32,26 +32,15 @@ def make_stage(options: argparse.Namespace, devices: Any) -> tuple[Any, dict[str
         remat=options.remat,
         dtype=dtype,
     )
-    optimizer = adam(multistep_schedule(1e-4, (50_000, 100_000, 200_000, 300_000)))
-    common = {"ema_decay": 0.999, "devices": devices}
-    params = initial_generator(generator, 0)
+    optimizer = Optimizer(multistep_schedule(1e-4, (50_000, 100_000, 200_000, 300_000)))
     if options.stage == "pixel":
-        pixel = PixelRecipe(generator, optimizer, pixel_weight=1.0, **common)
-        return pixel, pixel.initial_states(0, params)
+        pixel = PixelRecipe(generator, optimizer)
+        return pixel.build(devices), pixel.initial_states(0)
     discriminator = VGGStyleDiscriminator(axis_name=parallel.AXIS, dtype=dtype)
     vgg = VGGFeatureExtractor("vgg19", ("conv5_4",), dtype=dtype)
-    weights = jax.jit(vgg.init)(random_key(2), jnp.zeros((1, 32, 32, 3)))
-    gan = GanRecipe(
-        generator,
-        discriminator,
-        optimizer,
-        optimizer,
-        pixel_weight=1e-2,
-        perceptual=Perceptual(vgg, weights, {"conv5_4": 1.0}),
-        gan_weight=5e-3,
-        **common,
-    )
-    return gan, gan.initial_states(1, params)
+    perceptual = Perceptual(vgg, initial_variables(vgg, 2))
+    gan = GanRecipe(generator, discriminator, optimizer, optimizer, perceptual=perceptual)
+    return gan.build(devices), gan.initial_states(1)
 
 
 def make_batch(batch: int, patch: int) -> dict[str, Any]:

@@ -109,14 +109,14 @@ def _start(options: argparse.Namespace) -> dict[str, float]:
         devices = devices[:1]
     imported = time.time()
     with count_compiles() as compiled:
-        stage, states = make_stage(options, devices)
+        iterate, states = make_stage(options, devices)
         states = parallel.replicate(states, devices)
         batch = parallel.shard(make_batch(options.batch, options.patch), devices)
         jax.block_until_ready((states, batch))
         made, before = time.time(), compiled["seconds"]
-        states, _ = jax.block_until_ready(stage.iterate(states, batch, 1))
+        states, _ = jax.block_until_ready(iterate(states, batch, 1))
     end = time.time()
-    jax.block_until_ready(stage.iterate(states, batch, 2))
+    jax.block_until_ready(iterate(states, batch, 2))
     second = time.time() - end
     return {
         "imports": round(imported - start, 2),

@@ -165,7 +165,7 @@ class Ours:
         if self._devices[0].platform != "cpu" and options.devices is None:
             self._devices = self._devices[:1]
         self._before = machine.resident_mb()
-        self._stage, states = make_stage(options, self._devices)
+        self._iterate, states = make_stage(options, self._devices)
         self._states = parallel.replicate(states, self._devices)
         self._batch = parallel.shard(make_batch(options.batch, options.patch), self._devices)
         self._iteration = 0
@@ -175,7 +175,7 @@ class Ours:
         start = time.perf_counter()
         for _ in range(count):
             self._iteration += 1
-            self._states, losses = self._stage.iterate(self._states, self._batch, self._iteration)
+            self._states, losses = self._iterate(self._states, self._batch, self._iteration)
         self._wait((self._states, losses))
         return time.perf_counter() - start
 

@@ -8,7 +8,8 @@ arXiv:1809.00219.
 from ml_collections import ConfigDict, config_dict
 
 from esrgan_jax.errors import ConfigError
-from esrgan_jax.training.presets import PRESETS, STAGES
+from esrgan_jax.runs import STAGES
+from esrgan_jax.training.presets import PRESETS
 
 
 def get_config() -> ConfigDict:
@@ -25,7 +26,8 @@ def get_config() -> ConfigDict:
     config.init_from_d = config_dict.placeholder(str)  # where D starts: such a file; None: scratch
     config.num_devices = config_dict.placeholder(int)  # None: every local device (on a CPU: one per core)
 
-    config.network_g = ConfigDict()
+    config.network_g = ConfigDict()  # a type of esrgan_jax/weights/architectures/ and that network's fields
+    config.network_g.type = "RRDBNet"
     config.network_g.num_feat = 64  # channels of the trunk (paper)
     config.network_g.num_block = 23  # RRDB blocks (paper)
     config.network_g.num_grow_ch = 32  # channels that each dense convolution adds (basicsr)
@@ -33,6 +35,7 @@ def get_config() -> ConfigDict:
     config.network_g.remat = True  # recompute all but convolutions in the backward pass: 0.4 of the memory
 
     config.network_d = ConfigDict()
+    config.network_d.type = "VGGStyleDiscriminator"
     config.network_d.num_feat = 64  # channels of the first stage (basicsr); its input is gan.gt_size
 
     config.dtype = config_dict.placeholder(str)  # computed in; None: float32; "bfloat16" on GPUs and TPUs

@@ -30,6 +30,7 @@ def make_train_iterator(
     process_index: int = 0,
     process_count: int = 1,
     skipped: dict[str, str] | None = None,
+    number_patches: bool = False,
 ) -> grain.DatasetIterator[Pair]:
     """Endless training batches; an epoch is one random patch of each image, in an order of its own.
 
@@ -55,6 +56,7 @@ def make_train_iterator(
       skipped: None makes a bad image an error: one that is unreadable, smaller than the patch, or whose LR does
         not fit. A dict makes the next good image of the epoch take its place, whatever number of processes there
         is; name and reason of the bad one are put into the dict, by the threads that read.
+      number_patches: also give the number n of each patch, as "patch" (uint32 [b]).
 
     Returns:
       An iterator of {"lr": uint8 [b, p, p, 3], "hr": uint8 [b, gt_size, gt_size, 3]} with p = gt_size / scale
@@ -81,7 +83,8 @@ def make_train_iterator(
         lr, hr = element.pair["lr"], element.pair["hr"]
         place = draw_crop(lr.shape[:2], gt_size, scale, rng, use_hflip, use_rot)
         lr, hr = crop_pair(lr, hr, place, gt_size, scale)
-        return {"lr": lr, "hr": hr}
+        number = {"patch": np.asarray(element.patch, np.uint32)} if number_patches else {}
+        return {"lr": lr, "hr": hr} | number
 
     patches = _random_map(cut_patch, source, gt_size, seed, skipped)
     # Shared out only after everything random, which goes by the index in the whole stream.
@@ -157,6 +160,7 @@ def locate_patches(
 
 
 class _Read(NamedTuple):
+    patch: int
     image: int
     pair: Pair
 
@@ -197,7 +201,7 @@ class _Stream:
             if image in self._bad:
                 continue
             try:
-                return _Read(image, self._read(image))
+                return _Read(index, image, self._read(image))
             except DataError as error:
                 if self._skipped is None:
                     raise

@@ -139,9 +139,7 @@ class Linear(nn.Module):
 class BatchNorm(nn.Module):
     """PyTorch's BatchNorm2d: normalises with the biased variance, keeps the unbiased one, eps 1e-5.
 
-    In train mode the batch's own statistics go to the collection `batch_moments` if that is mutable, and the
-    running ones in `batch_stats` move once if that is mutable. A step that knows how often the official trainer
-    moves them asks for the moments and calls `move_statistics` as often.
+    In train mode the running statistics in `batch_stats` move once, where that collection is mutable.
 
     Attributes:
       axis_name: mapped axis over which the batch is spread (None: this device's share alone).
@@ -163,14 +161,11 @@ class BatchNorm(nn.Module):
             "num_batches_tracked": self.variable("batch_stats", "num_batches_tracked", jnp.zeros, (), int),
         }
         if train:
-            mean, var, moments = self._batch_statistics(x)
-            if self.is_mutable_collection("batch_moments") and not self.is_initializing():
-                for name, value in moments.items():
-                    self.put_variable("batch_moments", name, value)
+            mean, var, unbiased_var = self._batch_statistics(x)
             if self.is_mutable_collection("batch_stats") and not self.is_initializing():
-                moved = _updated({name: variable.value for name, variable in running.items()}, moments)
-                for name, variable in running.items():
-                    variable.value = moved[name]
+                for name, value in (("running_mean", mean), ("running_var", unbiased_var)):
+                    running[name].value = (1 - MOMENTUM) * running[name].value + MOMENTUM * value
+                running["num_batches_tracked"].value += 1
         else:
             mean, var = running["running_mean"].value, running["running_var"].value
         scale = weight * lax.rsqrt(var + 1e-5)
@@ -188,19 +183,4 @@ class BatchNorm(nn.Module):
         var = jnp.mean(jnp.square(x - mean), (0, 1, 2))
         if self.axis_name is not None and not self.is_initializing():
             var = lax.pmean(var, self.axis_name)
-        return mean, var, {"running_mean": mean, "running_var": var * (count / max(count - 1, 1))}
-
-
-def _updated(running: dict, moments: dict) -> dict:
-    blend = {name: (1 - MOMENTUM) * running[name] + MOMENTUM * moments[name] for name in moments}
-    return blend | {"num_batches_tracked": running["num_batches_tracked"] + 1}
-
-
-def move_statistics(batch_stats: dict, batch_moments: dict) -> dict:
-    """One movement of every running statistic towards a batch's moments (torch momentum 0.1).
-
-    Args:
-      batch_stats: the collection of that name, {layer: {running_mean, running_var, num_batches_tracked}}.
-      batch_moments: the collection of that name from a forward in train mode.
-    """
-    return {layer: _updated(batch_stats[layer], batch_moments[layer]) for layer in batch_stats}
+        return mean, var, var * (count / max(count - 1, 1))

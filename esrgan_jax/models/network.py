@@ -12,7 +12,28 @@ if TYPE_CHECKING:
     from jaxtyping import Array, Bool, Float
 
 
-class Generator(Protocol):
+class Network(Protocol):
+    """What every network has: linen's own methods, and an input to try them on.
+
+    Attributes:
+      example_shape: of a small input, for initialisation and shapes.
+    """
+
+    @property
+    def example_shape(self) -> tuple[int, ...]:
+        """See the class."""
+
+    def init(self, rngs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return variables, {"params", ...}."""
+
+    def apply(self, variables: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return what `__call__`, or another method, returns for these variables."""
+
+    def clone(self, **fields: Any) -> Any:
+        """Return the same module with other fields."""
+
+
+class Generator(Network, Protocol):
     """A linen module that enlarges pictures. Besides what is named here it needs nothing.
 
     Attributes:
@@ -21,7 +42,6 @@ class Generator(Protocol):
       dtype: of the computation; None follows inputs and parameters.
       unshuffle: height and width must be multiples of it; 1 for most.
       receptive_radius: how far an output pixel sees, in pixels of the trunk (`unshuffle` input pixels each).
-      example_shape: of a small input, for initialisation and shapes.
       inference_fields: optional: what to clone the module with where nothing is trained, as {"remat": False}.
       head_radius: optional, with `extract(x, mask)` and `reconstruct(features, mask)`, the network in two parts:
         how far `reconstruct` sees, in pixels of the trunk. It then goes over a tile in bands, because it needs most
@@ -43,10 +63,6 @@ class Generator(Protocol):
     def receptive_radius(self) -> int:
         """See the class."""
 
-    @property
-    def example_shape(self) -> tuple[int, ...]:
-        """See the class."""
-
     def live_bytes(self, value_bytes: int) -> tuple[int, int]:
         """The most memory in use at once, in bytes per pixel of the trunk and per output pixel; tiles follow from it.
 
@@ -60,7 +76,7 @@ class Generator(Protocol):
         """Enlarges pictures; what lies outside of `mask` is zero in front of every convolution."""
 
 
-class Discriminator(Protocol):
+class Discriminator(Network, Protocol):
     """A linen module that tells real pictures from generated ones.
 
     State lives in any linen collections but `params`; a forward in train mode may move them where they are mutable,
@@ -70,21 +86,16 @@ class Discriminator(Protocol):
       num_in_ch: channels of the pictures.
       input_size: the only side of pictures it takes; None: any.
       axis_name: only of networks with batch statistics: the mapped axis over which they are taken.
-      example_shape: of a small input, for initialisation and shapes.
     """
 
     num_in_ch: int
     input_size: int | None
 
-    @property
-    def example_shape(self) -> tuple[int, ...]:
-        """See the class."""
-
     def __call__(self, x: Float[Array, "n h w in"], train: bool = True) -> Float[Array, "n *hw 1"]:
         """Logits, one per picture [n, 1] or per pixel [n, h, w, 1]."""
 
 
-def initial_variables(module: Any, seed: int) -> Any:
+def initial_variables(module: Network, seed: int) -> Any:
     """Random variables of a network, {"params", ...}; float32 unless the module says otherwise.
 
     Raises:

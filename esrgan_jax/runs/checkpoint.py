@@ -7,6 +7,7 @@ and the size and SHA-256 of every file. Nothing else knows orbax.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import functools
 import hashlib
@@ -33,6 +34,7 @@ BEST = "best"  # a link to the best checkpoint of a stage
 UNFINISHED = ".unfinished-"  # how names of checkpoints begin while they are written
 DAMAGED = ".damaged"  # how they end once they were found to be
 SPARE_BYTES = 2**20  # bytes that a checkpoint may take besides its arrays
+FORMAT = 2  # of what `write` writes; 1 had no `model_state`
 PACKAGES = ("esrgan-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 # Process 0 reads and writes alone; orbax would make all of them meet.
@@ -95,6 +97,7 @@ def write(folder: Path, states: Any, progress: StageProgress, config: dict[str, 
         with _open_orbax() as writer:
             writer.save(whole / "state", args=ocp.args.PyTreeSave(states))
         record = {
+            "format": FORMAT,
             **asdict(progress),
             "config": config,
             "versions": {name: version(name) for name in PACKAGES},
@@ -123,14 +126,31 @@ def read(folder: Path, shapes: Any) -> tuple[Any, StageProgress]:
       ConfigError: it holds other networks or optimizers.
     """
     record = read_record(folder)
-    if record["arrays"] != _dtypes_and_shapes(shapes):
+    first_format = record.get("format", 1) == 1
+    stored = {name: _in_format_1(state) for name, state in shapes.items()} if first_format else shapes
+    if record["arrays"] != _dtypes_and_shapes(stored):
         raise ConfigError(
             f"{folder} holds other networks or optimizers than this configuration makes: give back the old "
             "configuration, or choose another --workdir."
         )
     best = record["best"] and Best(**record["best"])
     progress = StageProgress(record["iteration"], record["patches"], record["evaluated"], best)
-    return read_arrays(folder, shapes), progress
+    arrays = read_arrays(folder, stored)
+    if first_format:
+        arrays = {name: _from_format_1(arrays[name], state) for name, state in shapes.items()}
+    return arrays, progress
+
+
+def _in_format_1(state: Any) -> dict[str, Any]:
+    """A network's state as it was named before `model_state`: its collections lay beside the parameters."""
+    fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+    collections = fields.pop("model_state")
+    return {name: tree for name, tree in (fields | collections).items() if tree is not None}
+
+
+def _from_format_1(stored: dict[str, Any], state: Any) -> Any:
+    model_state = {name: stored.pop(name) for name in state.model_state}
+    return state.replace(**stored, model_state=model_state)
 
 
 def read_record(folder: Path) -> dict[str, Any]:

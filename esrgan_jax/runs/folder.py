@@ -11,10 +11,9 @@ from typing import Any
 import jax
 
 from esrgan_jax.errors import CheckpointError, ConfigError
-from esrgan_jax.runs import checkpoint
+from esrgan_jax.runs import STAGES, checkpoint
 from esrgan_jax.system.files import atomic_write
 
-STAGES = ("psnr", "gan")
 CONFIG_FILE = "config.json"
 
 

@@ -77,7 +77,7 @@ def from_first_device(tree: Any) -> Any:
 
 def pmap(
     function: Callable, *, in_axes: Any, out_axes: Any, donate_argnums: Any = (), devices=None
-) -> Callable:
+) -> Any:
     """`jax.pmap` over this project's axis and the chosen devices (None: every device of every process)."""
     return jax.pmap(
         function,

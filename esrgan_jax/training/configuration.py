@@ -1,16 +1,20 @@
 """Whether a configuration can be run, and whether it belongs to a run folder."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import jax
+import jax.numpy as jnp
 
 from esrgan_jax.data.sources import split_specs
 from esrgan_jax.errors import ConfigError
 from esrgan_jax.evaluation.scores import SCORES
-from esrgan_jax.models.rrdbnet import INITIALIZATIONS, UNSHUFFLE_FACTORS
-from esrgan_jax.models.vgg_discriminator import HALVINGS as DISCRIMINATOR_SIZES
 from esrgan_jax.models.vgg_features import layer_names
+from esrgan_jax.runs import STAGES
 from esrgan_jax.training.losses import GAN_TYPES
-from esrgan_jax.training.presets import PRESETS, STAGES
+from esrgan_jax.training.presets import PRESETS
+from esrgan_jax.training.recipe import discriminator_from_config, generator_from_config
 
 SCHEDULERS = ("cosine_restart", "multistep")
 ON_BAD_IMAGE = ("error", "skip")
@@ -106,11 +110,9 @@ def check(config: Mapping[str, Any], device_count: int) -> None:
     Raises:
       ConfigError: names the field, its value, and what it may be.
     """
-    _choice("scale", config["scale"], tuple(UNSHUFFLE_FACTORS))
     _choice("dtype", config["dtype"], DTYPES)
     _choice("preset", config["preset"], tuple(PRESETS))
     _choice("data.on_bad_image", config["data"]["on_bad_image"], ON_BAD_IMAGE)
-    _choice("network_g.initialization", config["network_g"]["initialization"], INITIALIZATIONS)
     stages = list(config["stages"])
     if not stages or stages != [stage for stage in STAGES if stage in stages]:
         raise ConfigError(f"stages (={tuple(stages)}) must be ('psnr', 'gan') or one of the two.")
@@ -120,19 +122,25 @@ def check(config: Mapping[str, Any], device_count: int) -> None:
     _choice("resume", config["resume"], (None, "force"))
     for name in ("log_every", "evaluate_every", "checkpoint_every", "keep_every", "max_skipped"):
         _at_least(name, config[name], 0)
-    for network, names in (
-        ("network_g", ("num_feat", "num_block", "num_grow_ch")),
-        ("network_d", ("num_feat",)),
-    ):
-        for name in names:
-            _at_least(f"{network}.{name}", config[network][name], 1)
+    generator = generator_from_config(config)
+    _check_fields("network_g", generator)
     for stage in stages:
-        _check_stage(stage, config[stage], config["scale"], device_count)
+        _check_stage(stage, config[stage], generator.scale * generator.unshuffle, device_count)
     if "gan" in stages:
         _check_gan(config)
 
 
-def _check_stage(name: str, stage: Mapping[str, Any], scale: int, device_count: int) -> None:
+def _check_fields(section: str, module: Any) -> None:
+    """Ask a network for its shapes: it knows which values its fields may have."""
+    try:
+        jax.eval_shape(lambda: module.init(jax.random.key(0), jnp.zeros(module.example_shape)))
+    except ValueError as error:
+        fields = {"scale": "scale", "input_size": "gan.gt_size"}
+        named = re.sub(r"^`(\w+)`", lambda match: fields.get(match[1], f"{section}.{match[1]}"), str(error))
+        raise ConfigError(named) from None
+
+
+def _check_stage(name: str, stage: Mapping[str, Any], multiple: int, device_count: int) -> None:
     _at_least(f"{name}.steps", stage["steps"], 1)
     _at_least(f"{name}.batch_size", stage["batch_size"], 1)
     if stage["batch_size"] % device_count:
@@ -151,7 +159,6 @@ def _check_stage(name: str, stage: Mapping[str, Any], scale: int, device_count: 
             f"{name}.batch_size (={stage['batch_size']}) must be divisible by {name}.accumulate "
             f"(={stage['accumulate']}) x the number of devices (={device_count})."
         )
-    multiple = scale * UNSHUFFLE_FACTORS[scale]
     if stage["gt_size"] < multiple or stage["gt_size"] % multiple:
         raise ConfigError(f"{name}.gt_size (={stage['gt_size']}) must be a multiple of {multiple}.")
     if not 0 <= stage["ema_decay"] < 1:
@@ -186,7 +193,13 @@ def _check_periods(name: str, scheduler: Mapping[str, Any]) -> None:
 
 
 def _check_gan(config: Mapping[str, Any]) -> None:
-    _choice("gan.gt_size", config["gan"]["gt_size"], tuple(DISCRIMINATOR_SIZES))
+    discriminator = discriminator_from_config(config)
+    _check_fields("network_d", discriminator)
+    if discriminator.input_size not in (None, config["gan"]["gt_size"]):
+        raise ConfigError(
+            f"gan.gt_size (={config['gan']['gt_size']}) must be {discriminator.input_size}, the only size that "
+            f"network_d.type={config['network_d']['type']} takes."
+        )
     _choice("gan.gan_type", config["gan"]["gan_type"], GAN_TYPES)
     _at_least("gan.net_d_iters", config["gan"]["net_d_iters"], 1)
     if config["stages"][0] == "gan" and config["init_from"] is None:

@@ -12,9 +12,9 @@ import jax
 
 from esrgan_jax.errors import DataError, DivergedError
 from esrgan_jax.system.files import atomic_write
-from esrgan_jax.training.build import locate_batch
-from esrgan_jax.training.run import Run
-from esrgan_jax.training.stages import States
+from esrgan_jax.training.feed import locate_batch
+from esrgan_jax.training.recipe import States
+from esrgan_jax.training.run import Run, Stage
 
 if TYPE_CHECKING:
     from esrgan_jax.data.pipeline import LocatedPatch
@@ -125,17 +125,17 @@ class Guard:
             temporary.write_text(json.dumps(dump, indent=1) + "\n", encoding="utf-8")
 
 
-def open_guard(run: Run, name: str, states: States, progress: StageProgress) -> Guard:
+def open_guard(run: Run, stage: Stage, states: States, progress: StageProgress) -> Guard:
     """The guard of a stage that goes on from `progress`."""
 
     def locate(iteration: int) -> list[LocatedPatch]:
         batches = iteration - 1 - progress.iteration
-        return locate_batch(run, name, progress.patches + batches * run.config[name].batch_size)
+        return locate_batch(run.data, stage, progress.patches + batches * stage.batch_size)
 
     return Guard(
-        name,
+        stage.name,
         states,
-        max_skipped=run.config.max_skipped,
+        max_skipped=run.options.max_skipped,
         locate=locate,
         folder=run.folder if run.writes else None,
         say=run.console.say,

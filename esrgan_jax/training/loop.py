@@ -1,4 +1,4 @@
-"""A whole training run: build, restore, iterate, evaluate, save."""
+"""A whole training run: open, restore, iterate, validate, save."""
 
 from __future__ import annotations
 
@@ -18,29 +18,27 @@ from esrgan_jax.errors import CheckpointError, WeightFileError
 from esrgan_jax.runs.checkpoint import Best, StageProgress
 from esrgan_jax.runs.checkpointer import Checkpointer
 from esrgan_jax.runs.folder import newest_stage
-from esrgan_jax.system import processes
+from esrgan_jax.system import parallel, processes
 from esrgan_jax.system.devices import choose_devices, count_compiles
 from esrgan_jax.system.memory import peak_memory, trim_heap
 from esrgan_jax.system.progress import Console, Meter, duration
 from esrgan_jax.training import configuration
-from esrgan_jax.training.build import build_data, build_stage
-from esrgan_jax.training.export import export
-from esrgan_jax.training.feed import DeviceFeed
+from esrgan_jax.training.feed import DeviceFeed, build_data
 from esrgan_jax.training.guard import open_guard
+from esrgan_jax.training.recipe import States
 from esrgan_jax.training.restore import open_checkpointer, restore_or_begin
-from esrgan_jax.training.run import Run, claim_run_folder, open_run
-from esrgan_jax.training.stages import Stage, States
+from esrgan_jax.training.run import Run, Stage, claim_run_folder, open_run
 from esrgan_jax.training.steps import Metrics
 from esrgan_jax.training.stopping import RESUME_HINT, Stopped, StopSignals
 from esrgan_jax.training.validation import Scores, validate
-from esrgan_jax.training.writer import Writer
+from esrgan_jax.training.writer import export
 
 MAX_DATA_WAIT = 0.1
 """The share of the time for which devices may wait for data before the log says so."""
 
 
 def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> Scores:
-    """Runs the configured stages, or what is left of them, and returns the last scores of the EMA network.
+    """Run the configured stages, or what is left of them, and return the last scores of the EMA network.
 
     The generator comes from, in this order: 1. the newest checkpoint in `workdir`; 2. the stage before, where a
     stage begins; 3. `config.init_from`; 4. random weights. Of several processes the first one alone uses
@@ -59,7 +57,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> Scores:
         contextlib.closing(Console(folder / "train.log" if first else None)) as console,
         StopSignals(console.say) as signals,
     ):
-        run = open_run(config, folder, devices, console, Writer(folder, configuration.STAGES), signals)
+        run = open_run(config, folder, devices, console, signals)
         for note in notes:
             console.say(f"note      {note}")
         return _run_stages(run)
@@ -67,76 +65,88 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> Scores:
 
 def _run_stages(run: Run) -> Scores:
     start = time.perf_counter()
-    names = list(run.config.stages)
+    names = [stage.name for stage in run.stages]
     newest = newest_stage(run.folder, names)
     newest_index = int(processes.from_first(np.int32(names.index(newest) if newest else 0)))
     states: States = {}
     scores: Scores | None = None
-    for name in names[newest_index:]:
+    unsaved: str | None = None
+    for stage in run.stages[newest_index:]:
         before = jax.device_get(states)  # on the host: the next stage needs the devices' memory
         states = {}
-        states, scores = _run_stage(run, name, before or None)
+        states, scores, unsaved = _run_stage(run, stage, before or None, unsaved)
     if scores is None:
         run.console.say("note      nothing was left to do: for more iterations, give a stage more steps")
-        scores = validate(run, name, states) or {}
+        scores = validate(run, stage.name, states) or {}
     if run.writes:
         run.console.say(
             f"done      {duration(time.perf_counter() - start)}, peak memory {peak_memory()}; "
             f"curves in {run.writer.curves()}, pictures in {run.folder / 'samples'}"
         )
-    if run.unsaved:
+    if unsaved:
         raise CheckpointError(
-            f"{run.unsaved}: make room, and the same command goes on from the newest checkpoint."
+            f"{unsaved}. Free disk space and run the same command again: it resumes from the newest checkpoint."
         )
     return scores
 
 
-def _run_stage(run: Run, name: str, before: States | None) -> tuple[States, Scores | None]:
-    """Runs a stage, or the rest of it; returns its states, and the scores at its end unless nothing was left."""
-    config, every, scores = run.config[name], run.config, None
-    stage, schedules = build_stage(run, name)
+def _run_stage(
+    run: Run, stage: Stage, before: States | None, unsaved: str | None
+) -> tuple[States, Scores | None, str | None]:
+    """Run a stage, or the rest of it.
+
+    Returns:
+      Its states; the scores at its end unless nothing was left; why the newest states, or files for other programs,
+      could not be written, which of the stages before was `unsaved`.
+    """
+    every, scores = run.options, None
+    iterate = stage.recipe.build(parallel.devices_of_all_processes(run.devices), stage.patches["seed"])
     with contextlib.ExitStack() as opened:
         checkpointer = (
-            opened.enter_context(contextlib.closing(open_checkpointer(run, name))) if run.writes else None
+            opened.enter_context(contextlib.closing(open_checkpointer(run, stage))) if run.writes else None
         )
 
         # Where the stage stands.
         states, progress = restore_or_begin(run, stage, checkpointer, before)
         begin = progress.iteration
         if not progress.evaluated:
-            scores = validate(run, name, states, begin)
+            scores = validate(run, stage.name, states, begin)
             progress = _progress_after_evaluation(run, progress, scores)
 
         # The iterations.
-        feed = opened.enter_context(
-            contextlib.closing(DeviceFeed(build_data(run, name, progress.patches), run.devices))
-        )
-        meter = opened.enter_context(contextlib.closing(Meter(name, config.steps, begin)))
-        guard = open_guard(run, name, states, progress)
-        losses: Metrics = {}
+        skips_reported = len(run.data.skipped or ())
+        feed = DeviceFeed(build_data(run.data, stage, progress.patches), run.devices)
+        opened.enter_context(contextlib.closing(feed))
+        meter = opened.enter_context(contextlib.closing(Meter(stage.name, stage.steps, begin)))
+        guard = open_guard(run, stage, states, progress)
+        metrics: Metrics = {}
         stopping = False
-        for iteration in range(begin + 1, config.steps + 1):
+        for iteration in range(begin + 1, stage.steps + 1):
             if iteration == begin + 1:
                 with run.console.phase("data", "first batch"):
-                    batch = feed.next(losses)
-                states, losses = _first_iteration(run.console, stage, states, batch, iteration)
+                    batch = feed.next(metrics)
+                with _first_iteration(run.console, stage.name):
+                    states, metrics = jax.block_until_ready(iterate(states, batch, iteration))
                 run.signals.begin_unsaved()
             else:
-                batch = feed.next(losses)
-                states, losses = stage.iterate(states, batch, iteration)
+                batch = feed.next(metrics)
+                states, metrics = iterate(states, batch, iteration)
             meter.advance(feed.seconds_waited)
-            progress = replace(progress, iteration=iteration, patches=progress.patches + config.batch_size)
-            last = iteration == config.steps
+            progress = replace(progress, iteration=iteration, patches=progress.patches + stage.batch_size)
+            last = iteration == stage.steps
             if _due(iteration, every.log_every) or last:
                 if run.writes:
-                    rates = {key: float(schedule(iteration - 1)) for key, schedule in schedules.items()}
-                    silent = rates | guard.skipped_totals(states)
-                    _log(run, name, progress, meter, losses, silent, checkpointer)
-                guard.check(iteration, states, losses)
+                    values = {key: float(value) for key, value in jax.device_get(metrics).items()}
+                    silent = stage.recipe.rates(iteration) | guard.skipped_totals(states)
+                    run.writer.scalars(stage.name, iteration, silent | values)
+                    line, idle = meter.report(values, stage.batch_size)
+                    run.console.say(line)
+                    skips_reported = _say_problems(run, idle, checkpointer, skips_reported)
+                guard.check(iteration, states, metrics)
             with meter.paused():
                 stopping = run.agreement.any_last_time(run.signals.received)
                 if _due(iteration, every.evaluate_every) or last:
-                    scores = None if stopping else validate(run, name, states, iteration)
+                    scores = None if stopping else validate(run, stage.name, states, iteration)
                     progress = _progress_after_evaluation(run, progress, scores)
                     stopping = scores is None
                 best_yet = progress.best is not None and progress.best.iteration == iteration
@@ -146,78 +156,63 @@ def _run_stage(run: Run, name: str, before: States | None) -> tuple[States, Scor
                 break
         if progress.iteration > begin:
             meter.close()
-            _finish_saving(run, name, progress, checkpointer, stopping)
+            unsaved = _finish_saving(run, stage.name, progress, checkpointer, stopping)
     if run.writes:
-        _export(run, stage, states, again=progress.iteration > begin)
-    return states, scores
+        later_ends = [later.steps for later in run.stages[run.stages.index(stage) + 1 :]]
+        try:
+            export(run.folder, stage.recipe, states, later_ends, overwrite=progress.iteration > begin)
+        except WeightFileError as error:  # the networks are in the checkpoint
+            unsaved = unsaved or str(error).rstrip(".")
+            run.console.say(f"warning   {error}")
+    return states, scores, unsaved
 
 
 def _finish_saving(
     run: Run, name: str, progress: StageProgress, checkpointer: Checkpointer | None, stopping: bool
-) -> None:
-    """Waits until the last checkpoint is whole.
+) -> str | None:
+    """Wait until the last checkpoint is whole; return why it could not be saved.
 
     Raises:
       Stopped: a signal came.
       CheckpointError: and nothing could be saved.
     """
+    unsaved = None
     if checkpointer is not None:
         with run.console.phase("save", f"{name} stage"):
             checkpointer.wait()
-        run.unsaved = checkpointer.problem
+        unsaved = checkpointer.problem
     if run.agreement.any(stopping or run.signals.received):
-        if run.unsaved:
+        if unsaved:
             raise CheckpointError(
-                f"stopped, but {run.unsaved}: the same command goes on from the newest checkpoint before it."
+                f"stopped, but {unsaved}: the same command goes on from the newest checkpoint before it."
             )
         run.console.say(f"stop      {name} stage at iteration {progress.iteration} is saved; {RESUME_HINT}")
         raise Stopped
     run.signals.end_unsaved()
-
-
-def _export(run: Run, stage: Stage, states: States, again: bool) -> None:
-    stages = list(run.config.stages)
-    later = [run.config[name].steps for name in stages[stages.index(stage.name) + 1 :]]
-    try:
-        export(run.folder, run.generator, stage, states, later, again)
-    except WeightFileError as error:  # the networks are in the checkpoint
-        run.unsaved = run.unsaved or str(error).rstrip(".")
-        run.console.say(f"warning   {error}")
+    return unsaved
 
 
 def _due(iteration: int, every: int) -> bool:
     return bool(every) and iteration % every == 0
 
 
-def _first_iteration(console: Console, stage: Stage, states: States, batch: Any, iteration: int) -> Any:
-    """Runs one iteration and says how long compiling and running took."""
+@contextlib.contextmanager
+def _first_iteration(console: Console, name: str) -> Any:
+    """Around the first iteration: says how long compiling and running took."""
     start = time.perf_counter()
-    console.announce("compile", f"{stage.name} stage")
+    console.announce("compile", f"{name} stage")
     with count_compiles() as compiled:
-        result = jax.block_until_ready(stage.iterate(states, batch, iteration))
+        yield
     trim_heap()
     seconds = time.perf_counter() - start
     console.say(
-        f"compile   {stage.name} stage: {compiled['seconds']:.1f} s; first step: "
+        f"compile   {name} stage: {compiled['seconds']:.1f} s; first step: "
         f"{seconds - compiled['seconds']:.1f} s; peak memory {peak_memory()}"
     )
-    return result
 
 
-def _log(
-    run: Run,
-    name: str,
-    progress: StageProgress,
-    meter: Meter,
-    losses: Metrics,
-    silent: dict[str, float],
-    checkpointer: Checkpointer | None,
-) -> None:
-    """Records the losses of an iteration, and `silent` beside them; says what is wrong at present."""
-    values = {key: float(value) for key, value in jax.device_get(losses).items()}
-    run.writer.scalars(name, progress.iteration, silent | values)
-    line, idle = meter.report(values, run.config[name].batch_size)
-    run.console.say(line)
+def _say_problems(run: Run, idle: float, checkpointer: Checkpointer | None, skips_reported: int) -> int:
+    """Say what is wrong at present; return how many skipped images the log knows."""
     if idle > MAX_DATA_WAIT:
         run.console.say(
             f"note      the devices waited for data {idle:.0%} of the time: prepare sub-images (esrgan-jax prepare), "
@@ -226,16 +221,17 @@ def _log(
     for problem in (checkpointer and checkpointer.problem, run.writer.problem, run.console.problem):
         if problem:
             run.console.say(f"warning   {problem}: training goes on, and the next time is another try")
-    if run.skipped and len(run.skipped) > run.skips_told:
-        run.skips_told = len(run.skipped)
-        run.console.say(f"note      {describe_skipped(run.skipped)}")
+    skipped = run.data.skipped or {}
+    if len(skipped) > skips_reported:
+        run.console.say(f"note      {describe_skipped(skipped)}")
+    return len(skipped)
 
 
 def _progress_after_evaluation(run: Run, progress: StageProgress, scores: Scores | None) -> StageProgress:
     """The progress after an evaluation, or after one that a signal cut short."""
     if scores is None:
         return replace(progress, evaluated=False)
-    best, metric = progress.best, run.config.keep_best
+    best, metric = progress.best, run.options.keep_best
     score = scores.get(metric, math.nan)
     if not math.isnan(score) and (best is None or best.metric != metric or score > best.score):
         best = Best(metric, score, progress.iteration)

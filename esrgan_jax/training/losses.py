@@ -7,9 +7,10 @@ device, `parallel.mean` inside a mapped step.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
@@ -52,6 +53,43 @@ def gram(features: Float[Array, "n h w c"]) -> Float[Array, "n c c"]:
 
 
 @dataclass(frozen=True)
+class Perceptual:
+    """A frozen feature extractor and how much each of its layers counts.
+
+    Attributes:
+      extractor: maps pictures to {layer: features}.
+      variables: its weights, or their shapes (`jax.ShapeDtypeStruct`) for lowering.
+      layer_weights: {layer: weight}.
+      perceptual_weight: of the distance between feature maps; 0 leaves it out.
+      style_weight: of the distance between their Gram matrices; 0 leaves it out.
+    """
+
+    extractor: nn.Module
+    variables: Any = field(compare=False, repr=False)  # arrays say neither equal nor different
+    layer_weights: dict[str, float] = field(default_factory=lambda: {"conv5_4": 1.0})
+    perceptual_weight: float = 1.0
+    style_weight: float = 0.0
+
+    def losses(
+        self, variables: Any, sr: Float[Array, "n h w 3"], hr: Float[Array, "n h w 3"]
+    ) -> dict[str, Array]:
+        """Return the weighted terms l_g_percep and l_g_style that are asked for.
+
+        `variables` are handed in, so that they are not compiled in.
+        """
+        sr_features = self.extractor.apply(variables, sr)
+        hr_features = self.extractor.apply(variables, hr)
+        terms = {}
+        if self.perceptual_weight:
+            distance = perceptual_loss(sr_features, hr_features, self.layer_weights)
+            terms["l_g_percep"] = self.perceptual_weight * distance
+        if self.style_weight:
+            distance = style_loss(sr_features, hr_features, self.layer_weights)
+            terms["l_g_style"] = self.style_weight * distance
+        return terms
+
+
+@dataclass(frozen=True)
 class GANLoss:
     """What the generator and the discriminator each want of the logits.
 
@@ -87,12 +125,21 @@ class GANLoss:
         return (real + fake) / 2
 
     def discriminator(
-        self, real_logits: Float[Array, "n 1"], fake_logits: Float[Array, "n 1"], mean: Mean = jnp.mean
+        self,
+        real_logits: Float[Array, "n 1"],
+        fake_logits: Float[Array, "n 1"],
+        mean: Mean = jnp.mean,
+        earlier_fake_logits: Float[Array, "n 1"] | None = None,
     ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """The discriminator's losses (l_d_real, l_d_fake); their sum is what it minimises."""
+        """Return the discriminator's losses (l_d_real, l_d_fake); their sum is what it minimises.
+
+        Relativistic ones of the official trainer compare real logits with those of a forward on the fakes before:
+        `earlier_fake_logits`, of which only a discriminator whose state changes its logits makes other ones.
+        """
         if not self.relativistic:
             return self._loss(real_logits, is_real=True), self._loss(fake_logits, is_real=False)
-        mean_real, mean_fake = mean(real_logits), mean(fake_logits)
+        earlier = fake_logits if earlier_fake_logits is None else earlier_fake_logits
+        mean_real, mean_fake = mean(real_logits), mean(earlier)
         if self.detach_means:
             mean_real, mean_fake = lax.stop_gradient((mean_real, mean_fake))
         l_d_real = 0.5 * self._loss(real_logits - mean_fake, is_real=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -17,46 +18,82 @@ Schedule = Callable[[Any], Any]
 """Finished iterations (0 before the first) -> learning rate of the next one."""
 
 
-def cosine_restart_schedule(
-    learning_rate: float,
-    periods: Sequence[int],
-    restart_weights: Sequence[float] = (1.0,),
-    eta_min: float = 0.0,
-) -> Schedule:
+@dataclass(frozen=True)
+class CosineRestart:
     """Cosine decay from `learning_rate` x restart weight to `eta_min`, once in each period.
 
     A boundary belongs to the period it ends; after the last one the rate stays at `eta_min`. BasicSR's
     CosineAnnealingRestartLR.
-
-    Raises:
-      ValueError: not as many weights as periods.
     """
-    if len(periods) != len(restart_weights):
-        raise ValueError(f"`restart_weights` (={restart_weights}) must be as many as `periods` (={periods}).")
-    ends = np.cumsum(periods)
 
-    def schedule(finished: Int[Array, ""]) -> Float[Array, ""]:
+    learning_rate: float
+    periods: tuple[int, ...]
+    restart_weights: tuple[float, ...] = (1.0,)
+    eta_min: float = 0.0
+
+    def __post_init__(self):
+        """Refuse another number of weights than periods (ValueError)."""
+        if len(self.periods) != len(self.restart_weights):
+            raise ValueError(
+                f"`restart_weights` (={self.restart_weights}) must be as many as `periods` (={self.periods})."
+            )
+
+    def __call__(self, finished: Int[Array, ""]) -> Float[Array, ""]:
+        """Return the learning rate of the iteration after `finished` ones."""
+        ends = np.cumsum(self.periods)
         finished = jnp.minimum(jnp.asarray(finished), ends[-1])
         index = jnp.sum(finished > jnp.asarray(ends[:-1]))
-        start = jnp.asarray(ends - periods)[index]
-        weight, period = jnp.asarray(restart_weights, float)[index], jnp.asarray(periods, float)[index]
+        start = jnp.asarray(ends - self.periods)[index]
+        weight = jnp.asarray(self.restart_weights, float)[index]
+        period = jnp.asarray(self.periods, float)[index]
         cosine = 1 + jnp.cos(jnp.pi * (finished - start) / period)
-        return eta_min + weight * 0.5 * (learning_rate - eta_min) * cosine
-
-    return schedule
+        return self.eta_min + weight * 0.5 * (self.learning_rate - self.eta_min) * cosine
 
 
-def multistep_schedule(learning_rate: float, milestones: Sequence[int], gamma: float = 0.5) -> Schedule:
+@dataclass(frozen=True)
+class MultiStep:
     """Multiplies the rate by `gamma` once `milestone` iterations are finished, for each milestone.
 
     BasicSR's MultiStepRestartLR: a milestone m first acts in iteration m + 1.
     """
 
-    def schedule(finished: Int[Array, ""]) -> Float[Array, ""]:
-        passed = jnp.sum(jnp.asarray(finished) >= jnp.asarray(milestones, int))
-        return learning_rate * jnp.asarray(gamma, float) ** passed
+    learning_rate: float
+    milestones: tuple[int, ...]
+    gamma: float = 0.5
 
-    return schedule
+    def __call__(self, finished: Int[Array, ""]) -> Float[Array, ""]:
+        """Return the learning rate of the iteration after `finished` ones."""
+        passed = jnp.sum(jnp.asarray(finished) >= jnp.asarray(self.milestones, int))
+        return self.learning_rate * jnp.asarray(self.gamma, float) ** passed
+
+
+def cosine_restart_schedule(
+    learning_rate: float,
+    periods: Sequence[int],
+    restart_weights: Sequence[float] = (1.0,),
+    eta_min: float = 0.0,
+) -> CosineRestart:
+    """Return the schedule `CosineRestart`; the arguments may be lists."""
+    return CosineRestart(learning_rate, tuple(periods), tuple(restart_weights), eta_min)
+
+
+def multistep_schedule(learning_rate: float, milestones: Sequence[int], gamma: float = 0.5) -> MultiStep:
+    """Return the schedule `MultiStep`; the milestones may be a list."""
+    return MultiStep(learning_rate, tuple(milestones), gamma)
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """Adam as data: what `adam` takes."""
+
+    schedule: Schedule
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.0
+    max_grad_norm: float | None = None
+
+    def transformation(self) -> optax.GradientTransformationExtraArgs:
+        """Return the optax transformation, see `adam`."""
+        return adam(self.schedule, self.betas, self.weight_decay, max_grad_norm=self.max_grad_norm)
 
 
 def adam(

@@ -7,9 +7,6 @@ A preset is chosen with `--config FILE:PRESET` (or `FILE:STAGE,PRESET`) and sets
 from collections.abc import Mapping
 from typing import Any
 
-STAGES = ("psnr", "gan")
-"""The stages of training, in their order."""
-
 _BASICSR: dict[str, Any] = {
     "psnr.optim_g.betas": (0.9, 0.99),
     "gan.optim_g.betas": (0.9, 0.99),
@@ -56,5 +53,5 @@ def changed_from_preset(preset: str, fields: Mapping[str, Any]) -> list[str]:
     return [
         f"{name}={fields[name]}"
         for name, value in PRESETS[preset].items()
-        if fields[name] != (list(value) if isinstance(value, tuple) else value)
+        if name in fields and fields[name] != (list(value) if isinstance(value, tuple) else value)
     ]

@@ -1,49 +1,88 @@
-"""Where a stage begins: at the newest checkpoint, or with new states; the same in every process."""
+"""Where a stage begins: at its newest checkpoint, the stage before, a file, or random; the same in every process."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import jax
 import numpy as np
 
+from esrgan_jax.errors import ConfigError
 from esrgan_jax.runs.checkpoint import StageProgress
 from esrgan_jax.runs.checkpointer import Checkpointer
 from esrgan_jax.system import parallel, processes
-from esrgan_jax.training.build import initial_states, shapes_of_states
-from esrgan_jax.training.run import Run
-from esrgan_jax.training.stages import Stage, States
+from esrgan_jax.training.recipe import Recipe, States
+from esrgan_jax.training.run import Options, Run, Stage
+from esrgan_jax.weights.load import load_discriminator_weights, load_generator_weights
+from esrgan_jax.weights.network import architecture_fields, architecture_name
 
 
-def open_checkpointer(run: Run, name: str) -> Checkpointer:
-    """The checkpoints of a stage, of which those stay that the configuration wants."""
-    config = run.config
+def open_checkpointer(run: Run, stage: Stage) -> Checkpointer:
+    """Return the checkpoints of a stage, of which those stay that the configuration wants."""
+    options = run.options
     return Checkpointer(
-        run.folder, name, config.to_dict(), max_to_keep=config.max_to_keep, keep_every=config.keep_every
+        run.folder, stage.name, run.record, max_to_keep=options.max_to_keep, keep_every=options.keep_every
     )
 
 
 def restore_or_begin(
     run: Run, stage: Stage, checkpointer: Checkpointer | None, before: States | None
 ) -> tuple[States, StageProgress]:
-    """The states on the devices, from the newest checkpoint or new ones, as process 0 has them."""
+    """Return the states on the devices, from the newest checkpoint or new ones, as process 0 has them."""
     done = int(processes.from_first(np.int32((checkpointer and checkpointer.latest()) or 0)))
     with run.console.phase(
         "restore" if done else "init", f"{stage.name} stage" + f" at iteration {done}" * bool(done)
     ):
         progress = StageProgress()
-        if checkpointer is None:
-            shapes = shapes_of_states(run, stage)
-            states = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
-        elif done:
-            states, progress = checkpointer.restore(
-                shapes_of_states(run, stage), lambda text: run.console.say(f"warning   {text}")
-            )
+        if checkpointer is not None and not done:
+            states = initial_states(run.options, stage.recipe, before)
         else:
-            states = initial_states(run, stage, before)
+            shapes = jax.eval_shape(lambda: stage.recipe.initial_states(run.options.seed))
+            if checkpointer is None:
+                states = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
+            else:
+                states, progress = checkpointer.restore(
+                    shapes, lambda text: run.console.say(f"warning   {text}")
+                )
         states = parallel.replicate(processes.from_first(states), run.devices)
         numbers = np.array([progress.iteration, progress.patches, progress.evaluated], np.int32)
         iteration, patches, evaluated = (int(number) for number in processes.from_first(numbers))
     if run.writes:
         run.writer.resume(stage.name, iteration, bool(evaluated))
     return states, replace(progress, iteration=iteration, patches=patches, evaluated=bool(evaluated))
+
+
+def initial_states(options: Options, recipe: Recipe, before: States | None) -> States:
+    """Return states at iteration 0: from the stage before, from `init_from`, or random.
+
+    Raises:
+      ConfigError: a file holds another network than the recipe's.
+      WeightFileError: a file cannot be read.
+    """
+    given: dict[str, Any] = {}
+    if before is not None:
+        given = {"params": before["g"].params, "ema": before["g"].ema}
+    elif options.init_from not in (None, "scratch"):
+        module, given["params"], given["ema"] = load_generator_weights(options.init_from, options.param_key_g)
+        check_same_network(module, recipe.generator, "network_g", options.init_from)
+    if "d" in recipe.modules and options.init_from_d is not None:
+        module, given["d_variables"] = load_discriminator_weights(options.init_from_d)
+        check_same_network(module, recipe.modules["d"], "network_d", options.init_from_d)
+    return recipe.initial_states(options.seed, **given)
+
+
+def check_same_network(given: Any, wanted: Any, section: str, source: str) -> None:
+    """Check that a file holds the network that is to be trained.
+
+    Raises:
+      ConfigError: it is another one; names the field and both values.
+    """
+    found = {"type": architecture_name(given), **architecture_fields(given)}
+    for name, value in found.items():
+        ours = architecture_name(wanted) if name == "type" else getattr(wanted, name)
+        if value != ours:
+            field = {"scale": "scale", "input_size": "gan.gt_size"}.get(name, f"{section}.{name}")
+            raise ConfigError(
+                f"{source} has {name}={value}, but {field} is {ours}: set {field} to {value}, or give another file."
+            )

@@ -1,8 +1,8 @@
-"""A run: what all of its stages share, opened from a configuration."""
+"""A run: what its stages share, opened from a configuration."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,56 +15,118 @@ from esrgan_jax.data.sources import check_patch_sizes, describe_skipped, open_pa
 from esrgan_jax.errors import ConfigError
 from esrgan_jax.evaluation.scores import SCORES, evaluate_bicubic
 from esrgan_jax.inference import Upscaler
-from esrgan_jax.models import RRDBNet
+from esrgan_jax.runs import STAGES
 from esrgan_jax.runs.folder import iterations, newest_stage, read_config, write_config
 from esrgan_jax.system import processes
 from esrgan_jax.system.progress import Console
 from esrgan_jax.training import configuration
 from esrgan_jax.training.presets import changed_from_preset
-from esrgan_jax.training.steps import Perceptual
+from esrgan_jax.training.recipe import Recipe, recipe_from_config
 from esrgan_jax.training.stopping import StopSignals
 from esrgan_jax.training.writer import Writer
-from esrgan_jax.weights.load import load_vgg
 
 
-@dataclass
+@dataclass(frozen=True)
+class Options:
+    """Fields of the configuration that belong to no stage; configs/base.py explains them."""
+
+    scale: int
+    seed: int
+    init_from: str | None
+    param_key_g: str | None
+    init_from_d: str | None
+    log_every: int
+    evaluate_every: int
+    checkpoint_every: int
+    max_skipped: int
+    max_to_keep: int
+    keep_every: int
+    keep_best: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a run.
+
+    Attributes:
+      recipe: what is iterated.
+      steps: iterations.
+      batch_size: pairs per iteration, over all devices and processes.
+      patches: what its training patches depend on: arguments of `data.pipeline.make_train_iterator`.
+    """
+
+    recipe: Recipe
+    steps: int
+    batch_size: int
+    patches: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Return "psnr" or "gan"."""
+        return self.recipe.name
+
+
+@dataclass(frozen=True)
+class RunData:
+    """The pictures of a run.
+
+    Attributes:
+      train, validation: the pairs.
+      num_threads: that read and decode; None: chosen by cores.
+      skipped: name and reason of bad images so far, filled by the threads that read; None: such an image is an error.
+      bicubic: the scores of bicubic interpolation on `validation`.
+    """
+
+    train: PairSource
+    validation: PairSource
+    num_threads: int | None
+    skipped: dict[str, str] | None
+    bicubic: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Run:
-    """What all stages of a run share."""
+    """What the stages of a run share.
 
-    config: ConfigDict
+    Attributes:
+      folder: the workdir.
+      record: the configuration as nested dicts, which goes into checkpoints.
+      options, stages, data: see there.
+      upscaler: of the generator, for evaluations: one for all of them, because it compiles.
+      devices: of this process; the others use as many of theirs.
+      agreement: on what all processes must do alike.
+      console, writer, signals: what is said, what is written, what stops the run.
+    """
+
     folder: Path
+    record: dict[str, Any]
+    options: Options
+    stages: tuple[Stage, ...]
+    data: RunData
+    upscaler: Upscaler
+    devices: list[jax.Device]
+    agreement: processes.Agreement
     console: Console
     writer: Writer
     signals: StopSignals
-    devices: list[jax.Device]  # of this process; the others use as many of theirs
-    writes: bool  # this process, the first one, reads checkpoints and writes everything
-    agreement: processes.Agreement
-    train: PairSource
-    validation: PairSource
-    skipped: dict[str, str] | None  # name and reason of bad images so far; None: a bad image is an error
-    bicubic: dict[str, float]
-    perceptual: Perceptual | None
-    generator: RRDBNet
-    upscaler: Upscaler  # of the generator, for evaluations; one for all of them, because it compiles
-    unsaved: str | None = None  # why the newest states, or their export, could not be written
-    skips_told: int = 0  # how many of `skipped` the log has told of
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process, the first one, reads checkpoints and writes everything."""
+        return processes.is_first()
 
 
 def open_run(
-    config: ConfigDict,
-    folder: Path,
-    devices: list[jax.Device],
-    console: Console,
-    writer: Writer,
-    signals: StopSignals,
+    config: ConfigDict, folder: Path, devices: list[jax.Device], console: Console, signals: StopSignals
 ) -> Run:
-    """Opens the data, loads what is given, and says what it found."""
+    """Open the data, load what is given, and say what was found."""
     kind, count = devices[0].platform.upper(), jax.process_count()
     console.say(
         f"run       {config.name} in {folder}, {len(devices)} {kind} device{'s' * (len(devices) > 1)}"
         + f" in each of {count} processes" * (count > 1)
     )
-    changed = changed_from_preset(config.preset, configuration.flatten(config.to_dict()))
+    record = config.to_dict()
+    changed = changed_from_preset(config.preset, configuration.flatten(record))
     console.say(f"preset    {config.preset}" + (f" except {', '.join(changed)}" if changed else ""))
     for name in config.stages:
         scheduler = config[name].scheduler
@@ -73,39 +135,26 @@ def open_run(
                 f"note      {name}.scheduler.periods end after {sum(scheduler.periods)} iterations; the rest of "
                 f"{name}.steps runs at eta_min"
             )
-    with console.phase("data", f"{config.data.train}, validation {config.data.validation}"):
-        skipped: dict[str, str] | None = {} if config.data.on_bad_image == "skip" else None
-        train, validation = _open_sources(config, skipped)
-        writes = processes.is_first()
-        bicubic = evaluate_bicubic(validation, config.scale) if writes else dict.fromkeys(SCORES, 0.0)
-    console.say(
-        f"          {len(train)} images to train on, {len(validation)} held out "
-        f"(bicubic {bicubic['psnr_y']:.2f} dB on Y)"
-    )
-    if skipped:
-        console.say(f"note      {describe_skipped(skipped)}")
-    generator = RRDBNet(config.scale, **config.network_g, dtype=_dtype(config))
+    data = _open_data(config, console)
+    stages = tuple(_open_stage(config, name, console) for name in config.stages)
+    generator = stages[0].recipe.generator
     return Run(
-        config=config,
         folder=folder,
-        console=console,
-        writer=writer,
-        signals=signals,
-        devices=devices,
-        writes=writes,
-        agreement=processes.Agreement(devices),
-        train=train,
-        validation=validation,
-        skipped=skipped,
-        bicubic=bicubic,
-        perceptual=_load_perceptual(config, console),
-        generator=generator,
+        record=record,
+        options=Options(**{field.name: config[field.name] for field in fields(Options)}),
+        stages=stages,
+        data=data,
         upscaler=Upscaler(generator, None, dtype=generator.dtype or jnp.float32, devices=devices),
+        devices=devices,
+        agreement=processes.Agreement(devices),
+        console=console,
+        writer=Writer(folder, STAGES),
+        signals=signals,
     )
 
 
 def claim_run_folder(config: ConfigDict, folder: Path) -> list[str]:
-    """Makes the workdir this configuration's own, or finds that it is; returns fields that changed, as notes.
+    """Make the workdir this configuration's own, or find that it is; return fields that changed, as notes.
 
     Only checkpoints bind a folder: a first attempt that stopped on a mistake, with the configuration that had
     it, leaves none.
@@ -137,50 +186,43 @@ def claim_run_folder(config: ConfigDict, folder: Path) -> list[str]:
     return notes
 
 
-def _open_sources(config: ConfigDict, skipped: dict[str, str] | None) -> tuple[PairSource, PairSource]:
-    data = config.data
-    train = open_pairs(
-        data.train,
-        split="train",
-        scale=config.scale,
-        lr=data.train_lr,
-        lr_template=data.lr_template,
-        weights=data.train_weights,
-        data_dir=data.data_dir,
-        skipped=skipped,
-    )
-    for stage in config.stages:
-        check_patch_sizes(train, config[stage].gt_size, skipped)
-    validation = open_pairs(
-        data.validation,
-        split="validation",
-        scale=config.scale,
-        lr=data.validation_lr,
-        lr_template=data.lr_template,
-        data_dir=data.data_dir,
-    )
-    return train, validation
-
-
-def _load_perceptual(config: ConfigDict, console: Console) -> Perceptual | None:
-    fields = config.perceptual
-    if "gan" not in config.stages:
-        return None
-    if not (fields.perceptual_weight or fields.style_weight):
-        console.say("note      no perceptual loss: the GAN stage trains on L1 and the discriminator alone")
-        return None
-    with console.phase("weights", f"{fields.vgg_type} from {fields.weights}"):
-        module, variables = load_vgg(
-            fields.weights,
-            fields.vgg_type,
-            tuple(fields.layer_weights),
-            fields.use_input_norm,
-            fields.range_norm,
+def _open_data(config: ConfigDict, console: Console) -> RunData:
+    data, scale = config.data, config.scale
+    common = {"scale": scale, "lr_template": data.lr_template, "data_dir": data.data_dir}
+    skipped: dict[str, str] | None = {} if data.on_bad_image == "skip" else None
+    with console.phase("data", f"{data.train}, validation {data.validation}"):
+        train = open_pairs(
+            data.train, split="train", lr=data.train_lr, weights=data.train_weights, skipped=skipped, **common
         )
-    return Perceptual(
-        module, variables, fields.layer_weights.to_dict(), fields.perceptual_weight, fields.style_weight
+        for stage in config.stages:
+            check_patch_sizes(train, config[stage].gt_size, skipped)
+        validation = open_pairs(data.validation, split="validation", lr=data.validation_lr, **common)
+        first = processes.is_first()
+        bicubic = evaluate_bicubic(validation, scale) if first else dict.fromkeys(SCORES, 0.0)
+    console.say(
+        f"          {len(train)} images to train on, {len(validation)} held out "
+        f"(bicubic {bicubic['psnr_y']:.2f} dB on Y)"
     )
+    if skipped:
+        console.say(f"note      {describe_skipped(skipped)}")
+    return RunData(train, validation, data.num_threads, skipped, bicubic)
 
 
-def _dtype(config: ConfigDict) -> Any:
-    return None if config.dtype is None else jnp.dtype(config.dtype)
+def _open_stage(config: ConfigDict, name: str, console: Console) -> Stage:
+    perceptual = config.perceptual
+    if name == "psnr":
+        recipe = recipe_from_config(config, name)
+    elif perceptual.perceptual_weight or perceptual.style_weight:
+        with console.phase("weights", f"{perceptual.vgg_type} from {perceptual.weights}"):
+            recipe = recipe_from_config(config, name)
+    else:
+        console.say("note      no perceptual loss: the GAN stage trains on L1 and the discriminator alone")
+        recipe = recipe_from_config(config, name)
+    patches = {
+        "scale": config.scale,
+        "gt_size": config[name].gt_size,
+        "seed": config.seed + STAGES.index(name),  # each stage sees patches of its own
+        "use_hflip": config.data.use_hflip,
+        "use_rot": config.data.use_rot,
+    }
+    return Stage(recipe, config[name].steps, config[name].batch_size, patches)

@@ -10,6 +10,8 @@ import optax
 from flax import struct
 from jax import Array
 
+from esrgan_jax.training.optimizers import update_ema
+
 
 class Skipped(struct.PyTreeNode):
     """Updates of one network that were not applied, because a loss or gradient was not finite (all int32).
@@ -25,7 +27,7 @@ class Skipped(struct.PyTreeNode):
     last: Array
 
     def count(self, finite: Array, iteration: Array) -> Skipped:
-        """After the update of `iteration`, which was applied if `finite`."""
+        """Return the counters after the update of `iteration`, which was applied if `finite`."""
         return Skipped(
             jnp.where(finite, self.total, self.total + 1),
             jnp.where(finite, 0, self.in_a_row + 1),
@@ -33,67 +35,81 @@ class Skipped(struct.PyTreeNode):
         )
 
 
-class GeneratorState(struct.PyTreeNode):
-    """The generator between two iterations.
+class NetworkState(struct.PyTreeNode):
+    """A network, generator or discriminator, between two iterations.
 
     Attributes:
       finished: iterations of this stage that are done (int32), those with a skipped update included.
       params: linen parameters.
-      ema: their moving average, same structure; what is evaluated and published.
+      model_state: every other linen collection, as {"batch_stats": tree}; {} for networks without state.
       opt_state: the optimizer's.
       skipped: updates that were not applied.
+      ema: the parameters' moving average, same structure: what is evaluated and published. None: not kept.
     """
 
     finished: Array
     params: Any
-    ema: Any
+    model_state: dict[str, Any]
     opt_state: Any
     skipped: Skipped
+    ema: Any = None
 
+    @property
+    def variables(self) -> dict[str, Any]:
+        """What the module's `apply` takes."""
+        return {"params": self.params, **self.model_state}
 
-class DiscriminatorState(struct.PyTreeNode):
-    """The discriminator between two iterations.
+    def apply_update(
+        self,
+        grads: Any,
+        losses: Any,
+        optimizer: optax.GradientTransformationExtraArgs,
+        *,
+        model_state: Any = None,
+        ema_decay: float = 0.0,
+    ) -> tuple[NetworkState, Array]:
+        """Return the state after an update, and the norm of the whole gradient.
 
-    Attributes:
-      finished: iterations of this stage that are done (int32), those with a skipped update included.
-      params: linen parameters.
-      batch_stats: running statistics of its batch norms.
-      opt_state: the optimizer's.
-      skipped: updates that were not applied.
-    """
+        If a loss, the gradient or the new model state is not finite, all but the counters stays as it was. These are
+        averages over the devices, so that all devices decide alike.
 
-    finished: Array
-    params: Any
-    batch_stats: Any
-    opt_state: Any
-    skipped: Skipped
+        Args:
+          grads: of `params`.
+          losses: a tree of what else has to be finite.
+          model_state: after the iteration's forwards; None: unchanged.
+          ema_decay: of the moving average, where there is one.
+        """
+        model_state = self.model_state if model_state is None else model_state
+        # A norm whose square overflows counts as infinite: Adam's second moments would never recover from it.
+        norm = optax.tree.norm(grads)
+        finite = jnp.stack(
+            [jnp.isfinite(x).all() for x in jax.tree.leaves((norm, losses, model_state))]
+        ).all()
+        updates, opt_state = optimizer.update(grads, self.opt_state, self.params, finished=self.finished)
+        params = optax.apply_updates(self.params, updates)
+        ema = None if self.ema is None else update_ema(self.ema, params, ema_decay)
+        updated = self.replace(params=params, model_state=model_state, opt_state=opt_state, ema=ema)
+        # A conditional would make GPUs wait for the host, and computes no less of what matters.
+        chosen = jax.tree.map(lambda new, old: jnp.where(finite, new, old), updated, self)
+        iteration = self.finished + 1
+        return chosen.replace(finished=iteration, skipped=self.skipped.count(finite, iteration)), norm
 
 
 def create_generator_state(
     params: Any, optimizer: optax.GradientTransformation, ema: Any | None = None
-) -> GeneratorState:
-    """A generator at iteration 0; its EMA starts as `ema`, else as the parameters themselves."""
-    ema = params if ema is None else ema
-    skipped = Skipped(_zero(), _zero(), _zero())
-    return GeneratorState(_zero(), params, ema, _initial(optimizer, params), skipped)
+) -> NetworkState:
+    """Return a generator at iteration 0; its EMA starts as `ema`, else as the parameters themselves."""
+    return _create(params, {}, optimizer, params if ema is None else ema)
 
 
-def create_discriminator_state(variables: Any, optimizer: optax.GradientTransformation) -> DiscriminatorState:
-    """A discriminator at iteration 0, from {"params", "batch_stats"}."""
-    params = variables["params"]
-    return DiscriminatorState(
-        _zero(),
-        params,
-        variables["batch_stats"],
-        _initial(optimizer, params),
-        Skipped(_zero(), _zero(), _zero()),
-    )
+def create_discriminator_state(variables: Any, optimizer: optax.GradientTransformation) -> NetworkState:
+    """Return a discriminator at iteration 0, from all of its variables, {"params", "batch_stats"} or others."""
+    model_state = {name: tree for name, tree in variables.items() if name != "params"}
+    return _create(variables["params"], model_state, optimizer, None)
 
 
-def _initial(optimizer: optax.GradientTransformation, params: Any) -> Any:
+def _create(params: Any, model_state: Any, optimizer: Any, ema: Any) -> NetworkState:
+    finished, *skipped = (jnp.zeros((), jnp.int32) for _ in range(4))
     # One program, which the compilation cache keeps, instead of one for each shape.
-    return jax.jit(optimizer.init)(params)
-
-
-def _zero() -> Array:
-    return jnp.zeros((), jnp.int32)
+    opt_state = jax.jit(optimizer.init)(params)
+    return NetworkState(finished, params, model_state, opt_state, Skipped(*skipped), ema)

@@ -7,8 +7,8 @@ import time
 
 from esrgan_jax.evaluation.scores import Upscale, evaluate, mean_scores
 from esrgan_jax.system import parallel
+from esrgan_jax.training.recipe import States
 from esrgan_jax.training.run import Run
-from esrgan_jax.training.stages import States
 
 Scores = dict[str, float]
 
@@ -24,8 +24,8 @@ def validate(run: Run, name: str, states: States, iteration: int | None = None) 
     """
     start = time.perf_counter()
     every_score: list[Scores] = []
-    results = evaluate(_interruptible(run, states), run.validation, run.config.scale)
-    for _ in range(len(run.validation)):
+    results = evaluate(_interruptible(run, states), run.data.validation, run.options.scale)
+    for _ in range(len(run.data.validation)):
         if run.writes:
             with contextlib.suppress(_Interrupted):
                 result = next(results)
@@ -38,14 +38,14 @@ def validate(run: Run, name: str, states: States, iteration: int | None = None) 
         return {}
     scores = mean_scores(every_score)
     if iteration is not None:
-        bicubic = {f"bicubic_{key}": value for key, value in run.bicubic.items()}
+        bicubic = {f"bicubic_{key}": value for key, value in run.data.bicubic.items()}
         run.writer.scalars(name, iteration, scores | bicubic)
-    difference = scores["psnr_y"] - run.bicubic["psnr_y"]
+    difference = scores["psnr_y"] - run.data.bicubic["psnr_y"]
     when = "" if iteration is None else f" {iteration}"
     run.console.say(
         f"evaluate  {name}{when}: EMA network {scores['psnr_y']:.2f} dB, bicubic "
-        f"{run.bicubic['psnr_y']:.2f} dB on Y ({difference:+.2f}); SSIM {scores['ssim_y']:.4f}, "
-        f"{run.bicubic['ssim_y']:.4f}; {time.perf_counter() - start:.1f} s"
+        f"{run.data.bicubic['psnr_y']:.2f} dB on Y ({difference:+.2f}); SSIM {scores['ssim_y']:.4f}, "
+        f"{run.data.bicubic['ssim_y']:.4f}; {time.perf_counter() - start:.1f} s"
     )
     return scores
 
@@ -58,4 +58,4 @@ def _interruptible(run: Run, states: States) -> Upscale:
             raise _Interrupted
 
     run.upscaler.params = parallel.first_replica(states["g"].ema)
-    return lambda picture: run.upscaler(picture, after_tile)
+    return lambda picture: run.upscaler(picture, progress=after_tile)

@@ -26,7 +26,7 @@ from helpers.commands import (
 from helpers.disks import fill, small_disk
 from PIL import Image
 
-import train
+from esrgan_jax.cli import train
 
 
 @pytest.fixture(scope="module")
@@ -414,5 +414,5 @@ def test_steps_need_jax_flax_optax_and_numpy_alone():
         "    return frame.f_code.co_filename\n"
         "sys.meta_path.insert(0, Forbid())\n"
         "import esrgan_jax.models, esrgan_jax.training.losses, esrgan_jax.training.optimizers\n"
-        "import esrgan_jax.training.steps, esrgan_jax.training.stages, esrgan_jax.system.parallel\n"
+        "import esrgan_jax.training.steps, esrgan_jax.training.state, esrgan_jax.system.parallel\n"
     )

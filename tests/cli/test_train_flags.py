@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from esrgan_jax.cli.train import parse
 from esrgan_jax.errors import ConfigError
-from esrgan_jax.training.command_line import parse
 
 # How ml_collections loads a file; Python only shows it to people who ask for such warnings.
 pytestmark = pytest.mark.filterwarnings(r"ignore:the load_module\(\) method:DeprecationWarning")

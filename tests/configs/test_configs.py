@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from configs import base
+from esrgan_jax.cli.train import parse
 from esrgan_jax.errors import ConfigError
 from esrgan_jax.training import configuration
-from esrgan_jax.training.command_line import parse
 from esrgan_jax.training.optimizers import cosine_restart_schedule, multistep_schedule
 from esrgan_jax.training.presets import PRESETS
 

@@ -21,8 +21,8 @@ from esrgan_jax.system.devices import (
     device_count_for,
     start_cpu_devices,
 )
-from esrgan_jax.training.optimizers import adam
-from esrgan_jax.training.stages import GanRecipe, PixelRecipe
+from esrgan_jax.training.optimizers import Optimizer
+from esrgan_jax.training.recipe import GanRecipe, PixelRecipe
 
 
 def copies(x):
@@ -149,19 +149,19 @@ class SmallDiscriminator(nn.Module):
     param_dtype: Any = jnp.float64
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x, train=True):
         x = Conv(4, param_dtype=self.param_dtype, name="conv")(x)
         x = BatchNorm(self.axis_name, param_dtype=self.param_dtype, name="bn")(x, True)
         return Linear(1, param_dtype=self.param_dtype, name="linear")(leaky_relu(x).mean((1, 2)))
 
 
 def make_stage(name, devices, dtype=jnp.float32, discriminator=None):
-    """A stage and its states on `devices`."""
+    """The iteration of a stage, and its states, on `devices`."""
     generator = RRDBNet(4, num_feat=4, num_block=1, num_grow_ch=2, param_dtype=dtype)
     params = random_variables(generator, dtype=dtype)["params"]
-    optimizer = adam(lambda _: 1e-3)
+    optimizer = Optimizer(lambda _: 1e-3)
     if name == "psnr":
-        stage = PixelRecipe(generator, optimizer, pixel_weight=1.0, ema_decay=0.9, devices=devices)
+        stage = PixelRecipe(generator, optimizer, pixel_weight=1.0, ema_decay=0.9)
         states = stage.initial_states(0, params)
     else:
         discriminator = discriminator or VGGStyleDiscriminator(num_feat=2, axis_name=parallel.AXIS)
@@ -169,26 +169,25 @@ def make_stage(name, devices, dtype=jnp.float32, discriminator=None):
             generator,
             discriminator,
             optimizer,
-            adam(lambda _: 1e-3),
+            Optimizer(lambda _: 1e-3),
             pixel_weight=1e-2,
             perceptual=None,
             gan_weight=5e-3,
             ema_decay=0.9,
-            devices=devices,
         )
         states = stage.initial_states(0, params, d_variables=random_variables(discriminator, dtype=dtype))
-    return stage, parallel.replicate(states, devices)
+    return stage.build(devices), parallel.replicate(states, devices)
 
 
 @pytest.mark.parametrize("name, functions, size", [("psnr", 1, 32), ("gan", 2, 128)])
 def test_five_iterations_on_eight_devices(name, functions, size):
     """Each step function compiles exactly once, and all copies of every state stay equal to the last bit."""
     devices = jax.local_devices()
-    stage, states = make_stage(name, devices)
+    iterate_once, states = make_stage(name, devices)
     batches = [parallel.shard(make_batch(number, size), devices) for number in range(5)]
     with count_compiles() as seen:
         for iteration, batch in enumerate(batches, 1):
-            states, _ = stage.iterate(states, batch, iteration)
+            states, _ = iterate_once(states, batch, iteration)
     assert seen["count"] == functions
     for path, leaf in jax.tree_util.tree_leaves_with_path(states):
         first, *others = copies(leaf)
@@ -204,9 +203,9 @@ def test_gan_iteration_is_the_same_on_one_two_and_eight_devices():
     with jax.enable_x64(True):
         for count in (1, 2, 8):
             devices = jax.local_devices()[:count]
-            stage, states = make_stage("gan", devices, jnp.float64, SmallDiscriminator())
+            iterate_once, states = make_stage("gan", devices, jnp.float64, SmallDiscriminator())
             batch = parallel.shard(make_batch(0, 32), devices)
-            results.append(jax.device_get(stage.iterate(states, batch, 1)))
+            results.append(jax.device_get(iterate_once(states, batch, 1)))
     one = results[0]
     losses = {"l_g_pix", "l_g_gan", "l_d_real", "l_d_fake", "out_d_real", "out_d_fake"}
     assert set(one[1]) == losses | {"grad_norm_g", "grad_norm_d"}

@@ -16,8 +16,8 @@ from helpers.variables import random_variables
 from esrgan_jax.models import RRDBNet, VGGStyleDiscriminator
 from esrgan_jax.system import parallel
 from esrgan_jax.system.devices import start_cpu_devices
-from esrgan_jax.training.optimizers import adam
-from esrgan_jax.training.stages import GanRecipe, PixelRecipe
+from esrgan_jax.training.optimizers import Optimizer
+from esrgan_jax.training.recipe import GanRecipe, PixelRecipe
 
 ITERATIONS = 10
 
@@ -33,7 +33,7 @@ def gan_losses(devices=None, sync=True, dtype="float64", part=slice(None)):
     generator = RRDBNet(num_feat=4, num_block=1, num_grow_ch=2, param_dtype=dtype)
     axis_name = parallel.AXIS if sync else None
     discriminator = VGGStyleDiscriminator(num_feat=2, axis_name=axis_name, param_dtype=dtype)
-    optimizer = adam(lambda finished: 1e-4)
+    optimizer = Optimizer(lambda finished: 1e-4)
     stage = GanRecipe(
         generator,
         discriminator,
@@ -44,15 +44,14 @@ def gan_losses(devices=None, sync=True, dtype="float64", part=slice(None)):
         gan_weight=5e-3,
         ema_decay=0.999,
         sync=sync,
-        devices=devices,
     )
     params = random_variables(generator, 1, dtype)["params"]
     states = stage.initial_states(0, params, None, random_variables(discriminator, 2, dtype))
-    states = parallel.replicate(states, devices)
+    states, iterate = parallel.replicate(states, devices), stage.build(devices)
     logs = []
     for k, batch in enumerate(batches(), 1):
         local = {name: array[part] for name, array in batch.items()}
-        states, log = stage.iterate(states, parallel.shard(local, devices), k)
+        states, log = iterate(states, parallel.shard(local, devices), k)
         logs.append({name: float(value) for name, value in log.items()})
     return logs, states
 
@@ -78,7 +77,7 @@ def test_any_number_of_devices(count, one_device):
     with jax.enable_x64(True):
         logs, states = gan_losses(jax.local_devices()[:count])
     assert_same(logs, one_device[0])
-    assert int(states["d"].batch_stats["bn0_1"]["num_batches_tracked"]) == 5 * ITERATIONS
+    assert int(states["d"].model_state["batch_stats"]["bn0_1"]["num_batches_tracked"]) == 5 * ITERATIONS
     for leaf, other in zip(jax.tree.leaves(states), jax.tree.leaves(one_device[1]), strict=True):
         for shard in leaf.addressable_shards:
             np.testing.assert_array_equal(shard.data, leaf.addressable_shards[0].data)
@@ -128,17 +127,16 @@ def pixel_losses(accumulate, device_count=2):
     devices = jax.local_devices()[:device_count]
     stage = PixelRecipe(
         generator,
-        adam(lambda finished: 1e-3),
+        Optimizer(lambda finished: 1e-3),
         pixel_weight=1.0,
         ema_decay=0.9,
         accumulate=accumulate,
-        devices=devices,
     )
     params = random_variables(generator, 1, "float64")["params"]
-    states = parallel.replicate(stage.initial_states(0, params), devices)
+    states, iterate = parallel.replicate(stage.initial_states(0, params), devices), stage.build(devices)
     logs = []
     for k, batch in enumerate(batches(), 1):
-        states, log = stage.iterate(states, parallel.shard(batch, devices), k)
+        states, log = iterate(states, parallel.shard(batch, devices), k)
         logs.append(float(log["l_g_pix"]))
     return logs, states
 

@@ -10,10 +10,9 @@ from reference import goldens, weights
 
 from esrgan_jax.models import RRDBNet, VGGFeatureExtractor, VGGStyleDiscriminator
 from esrgan_jax.system import parallel
-from esrgan_jax.training.losses import GANLoss
-from esrgan_jax.training.optimizers import adam, cosine_restart_schedule, multistep_schedule
-from esrgan_jax.training.stages import GanRecipe, PixelRecipe
-from esrgan_jax.training.steps import Perceptual
+from esrgan_jax.training.losses import GANLoss, Perceptual
+from esrgan_jax.training.optimizers import Optimizer, cosine_restart_schedule, multistep_schedule
+from esrgan_jax.training.recipe import GanRecipe, PixelRecipe
 from esrgan_jax.weights.convert import from_state_dict, to_state_dict
 
 GAN_CASES = sorted(path.stem for path in goldens.DIRECTORY.glob("gan_*.npz"))
@@ -33,7 +32,7 @@ def make_optimizer(fields, schedule):
         rate = cosine_restart_schedule(
             fields["lr"], schedule["periods"], schedule["restart_weights"], schedule["eta_min"]
         )
-    return adam(rate, tuple(fields["betas"]), fields["weight_decay"]), rate
+    return Optimizer(rate, tuple(fields["betas"]), fields["weight_decay"])
 
 
 def load(module, shapes, golden, name, seed, dtype):
@@ -53,8 +52,8 @@ def run(golden, case, dtype, iterations=None, device_count=DEVICES):
     ema = None
     if seeds["net_g_ema"] is not None:
         ema = load(generator, g_shapes, golden, "net_g_ema", seeds["net_g_ema"], dtype)["params"]
-    optimizer_g, rate = make_optimizer(recipe["optimizer_g"], recipe["schedule"])
-    common = {"pixel_weight": recipe["pixel_weight"], "ema_decay": recipe["ema_decay"], "devices": devices}
+    optimizer_g = make_optimizer(recipe["optimizer_g"], recipe["schedule"])
+    common = {"pixel_weight": recipe["pixel_weight"], "ema_decay": recipe["ema_decay"]}
     if case["stage"] == "pixel":
         stage = PixelRecipe(generator, optimizer_g, **common)
         states = stage.initial_states(0, params, ema)
@@ -80,7 +79,7 @@ def run(golden, case, dtype, iterations=None, device_count=DEVICES):
             generator,
             discriminator,
             optimizer_g,
-            make_optimizer(recipe["optimizer_d"], recipe["schedule"])[0],
+            make_optimizer(recipe["optimizer_d"], recipe["schedule"]),
             perceptual=perceptual,
             gan_loss=GANLoss(recipe["gan_type"], recipe["relativistic"], recipe["detach_means"]),
             gan_weight=recipe["gan_weight"],
@@ -89,22 +88,23 @@ def run(golden, case, dtype, iterations=None, device_count=DEVICES):
             **common,
         )
         states = stage.initial_states(0, params, ema, d_variables)
-    states = parallel.replicate(states, devices)
+    states, iterate = parallel.replicate(states, devices), stage.build(devices)
     logs = []
     for k in range(1, (iterations or case["iterations"]) + 1):
         lr, hr = weights.reference_batch(
             seeds["batches"], k, case["batch"], case["hr_size"], case["generator"]["scale"]
         )
         batch = {name: x.transpose(0, 2, 3, 1).astype(dtype) for name, x in (("lr", lr), ("hr", hr))}
-        states, log = stage.iterate(states, parallel.shard(batch, devices), k)
-        logs.append({name: float(value) for name, value in log.items()} | {"lr": float(rate(k - 1))})
+        states, log = iterate(states, parallel.shard(batch, devices), k)
+        logs.append(
+            {name: float(value) for name, value in log.items()} | {"lr": float(optimizer_g.schedule(k - 1))}
+        )
     final = {
-        "net_g": to_state_dict({"params": states["g"].params}),
-        "net_g_ema": to_state_dict({"params": states["g"].ema}),
+        "net_g": to_state_dict(generator, states["g"].variables),
+        "net_g_ema": to_state_dict(generator, {"params": states["g"].ema}),
     }
     if "d" in states:
-        d = states["d"]
-        final["net_d"] = to_state_dict({"params": d.params, "batch_stats": d.batch_stats})
+        final["net_d"] = to_state_dict(discriminator, states["d"].variables)
     return logs, final
 
 

@@ -16,15 +16,16 @@ from helpers.variables import random_variables
 from PIL import Image
 
 from configs import quickstart
+from esrgan_jax.data.pipeline import make_train_iterator, state_at
 from esrgan_jax.data.sources import open_pairs
 from esrgan_jax.errors import DivergedError
 from esrgan_jax.models import RRDBNet, VGGStyleDiscriminator
 from esrgan_jax.runs.folder import iterations, load_generator
 from esrgan_jax.system import parallel
-from esrgan_jax.training import build
+from esrgan_jax.training.feed import build_data
 from esrgan_jax.training.loop import train_and_evaluate
-from esrgan_jax.training.optimizers import adam
-from esrgan_jax.training.stages import GanRecipe, PixelRecipe
+from esrgan_jax.training.optimizers import Optimizer
+from esrgan_jax.training.recipe import GanRecipe, PixelRecipe
 
 ROOT = Path(__file__).parents[2]
 GENERATOR = RRDBNet(num_feat=4, num_block=1, num_grow_ch=2)
@@ -32,18 +33,18 @@ DISCRIMINATOR = VGGStyleDiscriminator(num_feat=2, axis_name=parallel.AXIS)
 
 
 def make_stage(kind, devices, **fields):
-    """A stage with constant learning rates, and its states on the devices."""
-    optimizer = adam(lambda finished: 1e-3)
-    common = {"pixel_weight": 1.0, "ema_decay": 0.9, "devices": devices} | fields
+    """The iteration of a stage with constant learning rates, and its states on the devices."""
+    optimizer = Optimizer(lambda finished: 1e-3)
+    common = {"pixel_weight": 1.0, "ema_decay": 0.9} | fields
     params = random_variables(GENERATOR, 1)["params"]
     if kind == "psnr":
         stage = PixelRecipe(GENERATOR, optimizer, **common)
-        return stage, parallel.replicate(stage.initial_states(0, params), devices)
+        return stage.build(devices), parallel.replicate(stage.initial_states(0, params), devices)
     stage = GanRecipe(
         GENERATOR, DISCRIMINATOR, optimizer, optimizer, perceptual=None, gan_weight=5e-3, **common
     )
     states = stage.initial_states(0, params, None, random_variables(DISCRIMINATOR, 2))
-    return stage, parallel.replicate(states, devices)
+    return stage.build(devices), parallel.replicate(states, devices)
 
 
 def make_batch(number, size=128, bad=None, value=np.nan):
@@ -58,10 +59,10 @@ def make_batch(number, size=128, bad=None, value=np.nan):
     return batch
 
 
-def iterate(stage, states, batches, devices):
+def iterate(iterate_once, states, batches, devices):
     logs = []
     for k, batch in enumerate(batches, 1):
-        states, log = stage.iterate(states, parallel.shard(batch, devices), k)
+        states, log = iterate_once(states, parallel.shard(batch, devices), k)
         logs.append({name: float(value) for name, value in log.items()})
     return states, logs
 
@@ -91,20 +92,20 @@ def assert_replicas_equal(states):
 def test_gan_iteration_that_is_left_out(count):
     """The bad picture is on the last device alone."""
     devices = jax.local_devices()[:count]
-    stage, states = make_stage("gan", devices)
+    iterate_once, states = make_stage("gan", devices)
     good = [make_batch(number) for number in range(3)]
     bad_lr, bad_hr = make_batch(7, bad="lr"), make_batch(8, bad="hr", value=np.inf)
-    states, logs = iterate(stage, states, [good[0], bad_lr, good[1], bad_hr, good[2]], devices)
+    states, logs = iterate(iterate_once, states, [good[0], bad_lr, good[1], bad_hr, good[2]], devices)
     assert_replicas_equal(states)
     for state in states.values():
         assert int(state.finished) == 5
         assert numbers(state.skipped) == (2, 0, 4)
-    assert int(states["d"].batch_stats["bn0_1"]["num_batches_tracked"]) == 3 * 5
+    assert int(states["d"].model_state["batch_stats"]["bn0_1"]["num_batches_tracked"]) == 3 * 5
     for k, log in enumerate(logs, 1):
         assert np.isfinite(log["grad_norm_g"]) == np.isfinite(log["grad_norm_d"]) == (k not in (2, 4))
         assert np.isfinite(log["l_d_fake"]) == (k not in (2, 4))
 
-    expected, other_logs = iterate(stage, make_stage("gan", devices)[1], good, devices)
+    expected, other_logs = iterate(iterate_once, make_stage("gan", devices)[1], good, devices)
     assert numbers(expected["g"].skipped) == (0, 0, 0)
     assert [logs[0], logs[2], logs[4]] == other_logs
     assert_same_but_for_counters(states, expected)
@@ -113,31 +114,31 @@ def test_gan_iteration_that_is_left_out(count):
 def test_pixel_iterations_in_a_row():
     """One part of an accumulated gradient is bad; a picture may also be too large, and its square infinite."""
     devices = jax.local_devices()[:2]
-    stage, states = make_stage("psnr", devices, accumulate=2)
+    iterate_once, states = make_stage("psnr", devices, accumulate=2)
     good = [make_batch(number, 32) for number in range(2)]
     bad = [make_batch(9, 32, "hr"), make_batch(9, 32, "lr", 1e25), make_batch(9, 32, "lr", -np.inf)]
     seen = []
     for k, batch in enumerate([bad[0], good[0], bad[1], bad[2], good[1], bad[0]], 1):
-        states, _ = stage.iterate(states, parallel.shard(batch, devices), k)
+        states, _ = iterate_once(states, parallel.shard(batch, devices), k)
         seen.append(numbers(states["g"].skipped))
     assert seen == [(1, 1, 1), (1, 0, 1), (2, 1, 3), (3, 2, 4), (3, 0, 4), (4, 1, 6)]
     assert_replicas_equal(states)
-    expected, _ = iterate(stage, make_stage("psnr", devices, accumulate=2)[1], good, devices)
+    expected, _ = iterate(iterate_once, make_stage("psnr", devices, accumulate=2)[1], good, devices)
     assert_same_but_for_counters(states, expected)
 
 
 def test_generator_alone_is_bad():
     """Its gradient overflows while sr is sound: the discriminator goes on."""
     devices = jax.local_devices()[:1]
-    stage, states = make_stage("gan", devices, pixel_weight=1e30)
+    iterate_once, states = make_stage("gan", devices, pixel_weight=1e30)
     before = jax.device_get(states)
-    states, (log,) = iterate(stage, states, [make_batch(0)], devices)
+    states, (log,) = iterate(iterate_once, states, [make_batch(0)], devices)
     assert np.isfinite(log["l_g_pix"])
     assert not np.isfinite(log["grad_norm_g"])
     assert numbers(states["g"].skipped) == (1, 1, 1)
     assert_same_but_for_counters({"g": states["g"]}, {"g": before["g"]})
     assert numbers(states["d"].skipped) == (0, 0, 0)
-    assert int(states["d"].batch_stats["bn0_1"]["num_batches_tracked"]) == 5
+    assert int(states["d"].model_state["batch_stats"]["bn0_1"]["num_batches_tracked"]) == 5
     assert not np.array_equal(
         states["d"].params["linear2"]["weight"], before["d"].params["linear2"]["weight"]
     )
@@ -145,9 +146,9 @@ def test_generator_alone_is_bad():
 
 def test_generator_rests_in_a_bad_iteration():
     devices = jax.local_devices()[:1]
-    stage, states = make_stage("gan", devices, net_d_iters=2)
+    iterate_once, states = make_stage("gan", devices, net_d_iters=2)
     before = jax.device_get(states)
-    states, _ = iterate(stage, states, [make_batch(0, bad="lr")], devices)
+    states, _ = iterate(iterate_once, states, [make_batch(0, bad="lr")], devices)
     assert numbers(states["g"].skipped) == (0, 0, 0)
     np.testing.assert_array_equal(
         states["g"].params["conv_first"]["weight"], before["g"].params["conv_first"]["weight"]
@@ -193,12 +194,11 @@ def config(images, tmp_path, monkeypatch):
 
 def spoil(monkeypatch, bad):
     """Puts something that is no number into the batches of the iterations for which `bad` is true."""
-    build_data = build.build_data
 
     class Spoilt:
-        def __init__(self, run, name, patches):
-            self._data = build_data(run, name, patches)
-            self._iteration = patches // run.config[name].batch_size
+        def __init__(self, data, stage, patches):
+            self._data = build_data(data, stage, patches)
+            self._iteration = patches // stage.batch_size
 
         def __next__(self):
             self._iteration += 1
@@ -256,14 +256,14 @@ def test_bad_batches_for_ever(config, tmp_path, monkeypatch, images):
     assert dump["metrics"].keys() == {"l_g_pix", "grad_norm_g"}
     assert dump["metrics"]["l_g_pix"] == "nan"  # while the gradient of |x| at what is no number is finite
     assert dump["batch"]["iteration"] == 50
-    data = build.make_train_iterator(
+    data = make_train_iterator(
         open_pairs(str(images / "train"), split="train", scale=4),
         scale=4,
         gt_size=32,
         batch_size=4,
         seed=0,
     )
-    data.set_state(build.state_at(49 * 4))
+    data.set_state(state_at(49 * 4))
     hr = next(data)["hr"]
     data.close()
     assert len(dump["batch"]["patches"]) == 4

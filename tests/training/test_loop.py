@@ -6,6 +6,7 @@ tests/cli/test_train.py runs the real ones.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import time
@@ -22,7 +23,7 @@ from esrgan_jax.errors import CheckpointError, ConfigError, DataError, UserError
 from esrgan_jax.runs import checkpoint
 from esrgan_jax.runs.folder import load_generator, newest_stage
 from esrgan_jax.system import parallel
-from esrgan_jax.training import build, run, stages, validation, writer
+from esrgan_jax.training import feed, recipe, run, validation, writer
 from esrgan_jax.training.loop import train_and_evaluate
 from esrgan_jax.weights.load import load_generator_weights
 
@@ -43,8 +44,8 @@ class Nearest:
     def __init__(self, module, params, **_):
         self.params = params
 
-    def __call__(self, image, on_tile):
-        on_tile(1, 1)
+    def __call__(self, image, progress):
+        progress(1, 1)
         return image.repeat(4, axis=0).repeat(4, axis=1)
 
 
@@ -60,10 +61,9 @@ def no_networks(tmp_path_factory):
         return bump(states, iteration), {"l_g_pix": np.float32(1 / iteration)}
 
     with pytest.MonkeyPatch.context() as patch:
-        for stage in (stages.PixelRecipe, stages.GanRecipe):
-            patch.setattr(stage, "iterate", iterate)
-        patch.setattr(build, "initial_generator", lambda module, seed: random_variables(module)["params"])
-        patch.setattr(build, "initial_discriminator", lambda module, seed: random_variables(module))
+        for stage in (recipe.PixelRecipe, recipe.GanRecipe):
+            patch.setattr(stage, "build", lambda stage, *_: functools.partial(iterate, stage))
+        patch.setattr(recipe, "initial_variables", lambda module, seed: random_variables(module))
         patch.setattr(run, "Upscaler", Nearest)
         patch.setattr(writer, "draw_curves", lambda *_: None)
         patch.setenv("ESRGAN_JAX_HOME", str(tmp_path_factory.mktemp("home")))
@@ -224,15 +224,14 @@ def test_files_for_other_programs_and_from_them(config, tmp_path, iterated):
     assert_equal(start["g"].params, psnr["g"].params)
     assert_equal(start["g"].ema, psnr["g"].ema)
     assert_equal(start["d"].params, gan["d"].params)
-    for name, value in start["d"].batch_stats["bn0_1"].items():
-        np.testing.assert_array_equal(value, gan["d"].batch_stats["bn0_1"][name])
+    assert_equal(start["d"].model_state, gan["d"].model_state)
 
     again.param_key_g = "params_ema"
     train_and_evaluate(again, tmp_path / "from_ema")
     assert_equal(iterated["gan"][4][1]["g"].params, psnr["g"].ema)
 
     again.network_d.num_feat = 4
-    with pytest.raises(ConfigError, match=r"net_d_2\.pth holds a discriminator of another size"):
+    with pytest.raises(ConfigError, match=r"net_d_2\.pth has num_feat=2, but network_d.num_feat is 4"):
         train_and_evaluate(again, tmp_path / "other")
 
 
@@ -267,24 +266,24 @@ class StoppedError(Exception):
 
 def stop_at(monkeypatch, stage, stop, error=StoppedError):
     """Lets `stage` fail in the iteration `stop`."""
-    iterate = stage.iterate
+    build = stage.build
 
-    def failing(self, states, batch, iteration):
+    def failing(iterate, states, batch, iteration):
         if iteration == stop:
             raise error
-        return iterate(self, states, batch, iteration)
+        return iterate(states, batch, iteration)
 
-    monkeypatch.setattr(stage, "iterate", failing)
+    monkeypatch.setattr(stage, "build", lambda self, *_: functools.partial(failing, build(self)))
 
 
 @pytest.mark.parametrize(
     "stage, stop, resumed, error",
     [
-        ("PixelStage", 2, 1, StoppedError),
-        ("PixelStage", 6, 5, KeyboardInterrupt),
-        ("PixelStage", 7, 7, StoppedError),
-        ("GanStage", 1, 1, StoppedError),
-        ("GanStage", 4, 3, StoppedError),
+        ("PixelRecipe", 2, 1, StoppedError),
+        ("PixelRecipe", 6, 5, KeyboardInterrupt),
+        ("PixelRecipe", 7, 7, StoppedError),
+        ("GanRecipe", 1, 1, StoppedError),
+        ("GanRecipe", 4, 3, StoppedError),
     ],
 )
 def test_resumed_run_equals_an_uninterrupted_one(
@@ -293,12 +292,12 @@ def test_resumed_run_equals_an_uninterrupted_one(
     config, folder, whole = whole_run
     iterated["psnr"].clear(), iterated["gan"].clear()
     with monkeypatch.context() as patch:
-        stop_at(patch, getattr(stages, stage), stop, error)
+        stop_at(patch, getattr(recipe, stage), stop, error)
         with pytest.raises(error):
             train_and_evaluate(config, tmp_path)
     iterated["psnr"].clear(), iterated["gan"].clear()
     train_and_evaluate(config, tmp_path)
-    name = getattr(stages, stage).name
+    name = getattr(recipe, stage).name
     assert iterated[name][0][0] == resumed
     for call, expected in zip(iterated[name], whole[name][resumed - 1 :], strict=True):
         assert_equal(call, expected)
@@ -422,7 +421,7 @@ def test_field_that_the_run_did_not_have_yet(config, tmp_path, iterated):
 
 def test_slow_data_is_noticed(config, tmp_path, monkeypatch):
     """Also how long: the devices have next to nothing to do here."""
-    read = build.make_train_iterator
+    read = feed.make_train_iterator
 
     class Slow:
         def __init__(self, *args, **options):
@@ -437,7 +436,7 @@ def test_slow_data_is_noticed(config, tmp_path, monkeypatch):
 
     config.psnr.steps = 6
     config.update(log_every=3, evaluate_every=0)
-    monkeypatch.setattr(build, "make_train_iterator", Slow)
+    monkeypatch.setattr(feed, "make_train_iterator", Slow)
     train_and_evaluate(only(config, "psnr"), tmp_path / "slow")
     share = re.findall(
         r"the devices waited for data (\d+)% of the time: prepare", read_log(tmp_path / "slow")
@@ -481,7 +480,7 @@ def test_a_mistake_does_not_bind_the_folder(config, tmp_path):
 
 def test_run_of_another_configuration_stopped_before_its_first_checkpoint(config, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        stop_at(patch, stages.PixelRecipe, 2)
+        stop_at(patch, recipe.PixelRecipe, 2)
         with pytest.raises(StoppedError):
             train_and_evaluate(config, tmp_path)
     config.seed = 1

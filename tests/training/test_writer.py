@@ -11,7 +11,8 @@ from tensorboardX.proto.event_pb2 import Event
 
 from esrgan_jax.evaluation.scores import Result
 from esrgan_jax.imaging.resize import imresize
-from esrgan_jax.training.writer import SHOWN_PIXELS, Writer, draw_curves, draw_sample, read_metrics
+from esrgan_jax.training.figures import SHOWN_PIXELS, draw_curves, draw_sample
+from esrgan_jax.training.writer import Writer, read_metrics
 
 
 @pytest.fixture

@@ -1,6 +1,20 @@
-"""The flags of the training command: what a command line asks for, or one sentence on what is wrong with it."""
+"""Train ESRGAN.
 
+usage: python train.py --config FILE[:STAGE,PRESET] [--config.FIELD=VALUE ...] [--workdir FOLDER]
+
+  --config FILE         a file of configs/: quickstart.py, x4.py, x2.py or your own
+           FILE:gan     one stage alone, psnr or gan
+           FILE:paper   another recipe: basicsr, paper or mmagic; both at once is FILE:gan,paper
+  --config.FIELD=VALUE  sets a field, as --config.psnr.batch_size=8; configs/base.py explains them all
+  --workdir FOLDER      where everything is written; runs/<name of the configuration> by default
+
+Started again, the same command goes on where it stopped. A first run: --config configs/quickstart.py
+"""
+
+import contextlib
 import re
+import signal
+import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +23,30 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from esrgan_jax.errors import ConfigError, UserError
+
+
+def main() -> int:
+    """Train as the command line says; return the exit code."""
+    if {"-h", "--help"} & set(sys.argv):
+        print(str(__doc__).strip())
+        return 0
+    interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        config, workdir = parse(sys.argv)
+        # Ctrl-C while modules load ends the process at once: inside of them it prints tracebacks, or gets lost.
+        if interrupt is signal.default_int_handler:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        from esrgan_jax.training.stopping import Stopped
+        from esrgan_jax.training.train import train
+
+        with contextlib.suppress(Stopped):
+            train(config, workdir)
+    except UserError as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return error.exit_code
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
+    return 0
 
 
 def parse(argv: Sequence[str]) -> tuple[ConfigDict, str]:
