@@ -1,28 +1,30 @@
-"""Which tiles a picture is cut into: their size, and how far they overlap."""
+"""Which tiles a picture is cut into: their size, and how much they overlap."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import jax.numpy as jnp
 
 from esrgan_jax.errors import ConfigError, InferenceError
-from esrgan_jax.inference.tile_network import BAND_ROWS, RIM
+from esrgan_jax.inference.tile_network import BAND_ROWS, head_radius
 from esrgan_jax.inference.tiling import BLEND, Span, count_spans, split_axis
-from esrgan_jax.models import RRDBNet
 from esrgan_jax.system.memory import free_bytes
+
+if TYPE_CHECKING:
+    from esrgan_jax.models.network import Generator
 
 Overlap = int | Literal["exact"]
 
 TILE_SIDES = (64, 128, 256, 512)
-"""Sides of tiles, in pixels of the trunk. Few, because each is compiled once."""
+"""Sides of tiles, in pixels of the trunk. Few, because each of them is compiled."""
 
 EXACT_TILE_SIDES = (*TILE_SIDES, 1024, 2048, 4096)
-"""The same where tiles must hold twice the distance that the network sees."""
+"""The same for overlap "exact", where a tile must be larger than twice the distance that the network sees."""
 
 DEFAULT_OVERLAP = 112
 """In pixels of the trunk; docs/upscaling.md says how it was chosen."""
@@ -33,9 +35,10 @@ class TileGrid:
     """The tiles of one picture; all lengths in pixels of the trunk.
 
     Attributes:
-      tile: the side of each.
-      overlap: the least that neighbours share.
-      blend: the share of it that is blended.
+      height, width: of the picture.
+      tile: side of a tile.
+      overlap: the least overlap of neighbouring tiles.
+      blend: fraction of `overlap` that is blended.
     """
 
     height: int
@@ -51,17 +54,19 @@ class TileGrid:
         return rows * count_spans(self.width, self.tile, self.overlap)
 
     def split(self, zoom: int, height: int, width: int) -> tuple[list[Span], list[Span]]:
-        """The rows and the columns of tiles for an output of `height` x `width`, see `tiling.cut`."""
+        """The rows and the columns of tiles for an output of `height` x `width`, see `tiling.split_axis`."""
         rows = split_axis(self.height, self.tile, self.overlap, self.blend, zoom, height)
         return rows, split_axis(self.width, self.tile, self.overlap, self.blend, zoom, width)
 
 
 class TileSizes:
-    """Chooses tiles for pictures, from the ladder or as the user said, and smaller ones when memory runs out.
+    """Chooses the tiles for a picture: from TILE_SIDES or as the user said, and smaller ones after memory ran out.
 
     Args:
+      module: the network.
       tile, overlap: in pixels of the input, see `Upscaler`.
-      dtype: computed in.
+      dtype: dtype of the computation.
+      devices: whose memory limits the tile.
 
     Raises:
       ConfigError: `tile` or `overlap` cannot be used.
@@ -69,7 +74,7 @@ class TileSizes:
 
     def __init__(
         self,
-        module: RRDBNet,
+        module: Generator,
         tile: int | None,
         overlap: Overlap | None,
         dtype: Any,
@@ -100,13 +105,13 @@ class TileSizes:
         self._limit: int | None = None
 
     def choose(self, height: int, width: int) -> TileGrid:
-        """The tiles for a picture of that size: those that need the least work among those the memory allows.
+        """Return the tiles for a picture of that size: of those that fit into memory, the ones with the least work.
 
         Args:
           height, width: in pixels of the trunk.
 
         Raises:
-          ConfigError: the overlap asked for does not go with any tile that the memory allows.
+          ConfigError: `overlap` is too large for every tile that fits into memory.
         """
         if self._given_tile is not None:
             sizes = [self._given_tile]
@@ -124,25 +129,25 @@ class TileSizes:
         if self._exact:
             raise ConfigError(
                 f"overlap 'exact' needs tiles of more than {self._overlap * self._unshuffle} pixels for this "
-                f"network, and {'tile is' if self._given_tile else 'the memory is enough for'} {largest}: give "
-                "overlap as a number, or leave it out for one that is as good to the eye."
+                f"network, but {'tile is' if self._given_tile else 'memory allows at most'} {largest}. Give overlap "
+                "as a number, or leave it out: the default shows no seams."
             )
         raise ConfigError(
-            f"overlap (={self._overlap * self._unshuffle}) must be at most half a tile, and the memory is enough for "
-            f"tiles of {largest}: choose a smaller one."
+            f"overlap (={self._overlap * self._unshuffle}) must be at most half a tile, and memory allows tiles of "
+            f"at most {largest} pixels. Choose a smaller overlap."
         )
 
     def halve(self, tile: int) -> None:
-        """Halves the tile, because the device's memory has not been enough for one of side `tile`.
+        """Use half the tile from now on: one of side `tile` did not fit into the device's memory.
 
         Raises:
-          InferenceError: it is the smallest one.
+          InferenceError: `tile` is the smallest one.
         """
         side = tile * self._unshuffle
         if tile // 2 < TILE_SIDES[0]:
             raise InferenceError(
-                f"the device's memory is not enough even for tiles of {side} x {side} pixels: "
-                "stop other programs that use it, or run on the CPU with JAX_PLATFORMS=cpu."
+                f"the device's memory is too small even for tiles of {side} x {side} pixels. "
+                "Stop other programs that use it, or run on the CPU with JAX_PLATFORMS=cpu."
             )
         warnings.warn(
             f"the device ran out of memory with tiles of {side} x {side} pixels; "
@@ -165,19 +170,18 @@ class TileSizes:
         return TileGrid(height, width, tile, overlap, 0 if self._exact else BLEND)
 
 
-def tile_bytes(module: RRDBNet, tile: int, value_bytes: int) -> int:
-    """About how much one device needs for one tile (not counting the parameters).
+def tile_bytes(module: Generator, tile: int, value_bytes: int) -> int:
+    """Estimate the memory that one tile takes on a device, in bytes, without the parameters.
 
     Args:
-      tile: its side in pixels of the trunk.
-      value_bytes: of what is computed in: 4 for float32, 2 for bfloat16.
+      module: the network.
+      tile: side in pixels of the trunk.
+      value_bytes: of one number of the computation: 4 for float32, 2 for bfloat16.
     """
     zoom = module.scale * module.unshuffle
-    dense = module.num_feat + 4 * module.num_grow_ch
-    # Features in float32 (three live at once) and a dense block's inputs, twice while one is extended.
-    trunk = tile * tile * (3 * 4 * module.num_feat + 2 * value_bytes * dense)
-    rows = min(tile, BAND_ROWS + 2 * RIM)
-    band = rows * tile * zoom * zoom * 3 * value_bytes * module.num_feat
+    trunk_pixel, output_pixel = module.live_bytes(value_bytes)
+    radius = head_radius(module)
+    rows = tile if radius is None else min(tile, BAND_ROWS + 2 * radius)
     # The result twice: joined from bands, and one tile waiting to be fetched.
     result = 2 * 4 * (tile * zoom) ** 2 * module.num_out_ch
-    return trunk + band + result
+    return tile * tile * trunk_pixel + rows * tile * zoom**2 * output_pixel + result

@@ -135,7 +135,10 @@ MUTATIONS = {
         f"{MASK}::test_receptive_radius",
     ),
     "rim of a band": Mutation(
-        "inference/tile_network.py", "RIM = 2", "RIM = 1", "tests/inference/test_chain.py::test_chain"
+        "models/rrdbnet.py",
+        "head_radius: ClassVar = 2",
+        "head_radius: ClassVar = 1",
+        "tests/inference/test_chain.py::test_chain",
     ),
     "mask of a turned tile": Mutation(
         "inference/orientation.py",
