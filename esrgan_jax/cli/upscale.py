@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     _check(args, jobs)
     wanted = [job for job in jobs if not (args.skip_existing and job.destination.exists())]
     if not wanted:
-        print(f"{len(jobs)} skipped: all results are there.")
+        print(f"{len(jobs)} skipped: all results exist.")
         return 0
     written = [job.destination for job in wanted] + ([Path(args.compare)] if args.compare else [])
     for path in {path.parent: path for path in written}.values():  # one of each folder
@@ -111,8 +111,8 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         report.close()
         print(
-            f"esrgan-jax upscale: interrupted; {report.summary().splitlines()[0]}. --skip-existing goes on "
-            "with the rest.",
+            f"esrgan-jax upscale: interrupted; {report.summary().splitlines()[0]}. The same command with "
+            "--skip-existing upscales the rest.",
             file=sys.stderr,
         )
         raise
@@ -125,39 +125,39 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace, jobs: list) -> None:
-    """Whether the options fit together.
+    """Check that the options fit together.
 
     Raises:
       ConfigError: they do not.
     """
     from esrgan_jax.errors import ConfigError
     from esrgan_jax.imaging.write_picture import STREAMED, format_of
+    from esrgan_jax.inference.picture_upscaler import check_outscale
 
     if not 1 <= args.quality <= 100:
         raise ConfigError(f"--quality (={args.quality}) must be 1 to 100.")
-    if args.outscale is not None and not 0 < args.outscale <= 64:
-        raise ConfigError(f"--outscale (={args.outscale:g}) must be more than 0 and at most 64.")
+    check_outscale(args.outscale, "--outscale")
     if args.stream:
         if args.outscale is not None:
-            raise ConfigError("--stream cannot resize: leave --outscale out, or --stream.")
+            raise ConfigError("--stream cannot resize. Leave out --outscale or --stream.")
         other = [job.destination for job in jobs if format_of(job.destination) not in STREAMED]
         if other:
-            raise ConfigError(f"--stream writes PNG and TIFF, not {other[0]}: choose --format png or tiff.")
+            raise ConfigError(f"--stream writes PNG and TIFF, not {other[0]}. Choose --format png or tiff.")
     if args.compare:
         if len(jobs) > 1:
-            raise ConfigError(f"--compare is for one input; there are {len(jobs)}.")
+            raise ConfigError(f"--compare takes one input, but there are {len(jobs)}.")
         if format_of(args.compare) is None:
             raise ConfigError(f"--compare {args.compare} must end in .png, .jpg, .webp or .tif.")
         places = {os.path.realpath(path) for path in (jobs[0].source, jobs[0].destination)}
         if os.path.realpath(args.compare) in places:
-            raise ConfigError(f"--compare {args.compare} is the input or the output: choose another name.")
+            raise ConfigError(f"--compare {args.compare} is the input or the output. Choose another name.")
 
 
 def _load(args: argparse.Namespace) -> Any:
     import signal
     import warnings
 
-    # Ctrl-C while modules load ends the process at once: inside of them it prints tracebacks, or gets lost.
+    # While modules load, let Ctrl-C end the process at once: inside them it prints tracebacks, or gets lost.
     interrupt = signal.getsignal(signal.SIGINT)
     if interrupt is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -169,7 +169,7 @@ def _load(args: argparse.Namespace) -> Any:
         from esrgan_jax.inference.picture_upscaler import PictureUpscaler
     finally:
         signal.signal(signal.SIGINT, interrupt)
-    warnings.filterwarnings("ignore", module="PIL")  # of damage that is no error, in Python's words
+    warnings.filterwarnings("ignore", module="PIL")  # about damage that does not prevent reading
     upscalers = [
         Upscaler.from_file(
             model,
@@ -187,7 +187,7 @@ def _load(args: argparse.Namespace) -> Any:
 
 
 def _count_tiles(upscaler: Any, job: Any) -> int:
-    """As the header says it; alpha, and files that turn out to be bad, are not known yet."""
+    """Return the number of tiles by the size in the file's header, without those of alpha; 0 for a bad file."""
     from esrgan_jax.errors import DataError
     from esrgan_jax.imaging.rgb_files import image_size
 
@@ -198,7 +198,7 @@ def _count_tiles(upscaler: Any, job: Any) -> int:
 
 
 def _compare(job: Any, path: str) -> None:
-    """Writes the input, enlarged by bicubic interpolation, beside the output; 8 bits, on white."""
+    """Write the input, enlarged by bicubic interpolation, beside the output; 8 bits, on white."""
     import numpy as np
 
     from esrgan_jax.errors import DataError
@@ -216,4 +216,4 @@ def _compare(job: Any, path: str) -> None:
     try:
         write_picture(path, Picture(np.concatenate(sides, axis=1)))
     except OSError as error:
-        raise DataError(f"{path} cannot be written ({error.strerror}); {job.destination} is done.") from None
+        raise DataError(f"{path} cannot be written ({error.strerror}). {job.destination} is done.") from None

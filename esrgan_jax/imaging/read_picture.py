@@ -56,7 +56,7 @@ def read_picture(path: str | os.PathLike) -> Picture:
             if depth == 16 and file.mode != "CMYK":
                 pixels, alpha, notes = _decode_16_bits(file, data)
             else:
-                pixels, alpha, notes = _decode_8_bits(file, depth)
+                pixels, alpha, notes = decode_8_bits(file, depth)
             if file.mode in ("CMYK", "LAB"):
                 metadata = dataclasses.replace(metadata, icc=None)
             elif file.format == "MPO" and getattr(file, "n_frames", 1) > 1:
@@ -113,7 +113,7 @@ def _decode_16_bits(file: Any, data: bytes) -> Samples:
     if values.ndim == 2:
         if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
             values = 65535 - values
-        return values, _key_alpha(values, file.info.get("transparency"), 65535), ()
+        return values, key_alpha(values, file.info.get("transparency"), 65535), ()
     if file.format == "PNG" and data[25] == _PNG_GREY_ALPHA:
         return np.ascontiguousarray(values[..., 0]), np.ascontiguousarray(values[..., 3]), ()
     pixels = np.ascontiguousarray(values[..., 2::-1])  # from OpenCV's BGR
@@ -126,7 +126,8 @@ def _decode_16_bits(file: Any, data: bytes) -> Samples:
     return pixels, alpha, ()
 
 
-def _decode_8_bits(file: Any, depth: int) -> Samples:
+def decode_8_bits(file: Any, depth: int) -> Samples:
+    """Pixels, alpha and notes of an image that Pillow has opened; `depth` is that of the file's values."""
     if file.mode in ("CMYK", "LAB"):
         rgb, note = _to_srgb(file)
         return np.array(rgb), None, (note, *(("16 bits were rounded to 8",) if depth == 16 else ()))
@@ -147,11 +148,11 @@ def _decode_8_bits(file: Any, depth: int) -> Samples:
         isinstance(key, int) and depth < 8
     ):  # a level of the file's; Pillow spreads pixels to 255, but this not always
         key = 255 * min(key, 1) if depth == 1 else key * 255 // (2**depth - 1)
-    return values, None if notes else _key_alpha(values, key, 255), notes
+    return values, None if notes else key_alpha(values, key, 255), notes
 
 
-def _key_alpha(values: UInt[np.ndarray, "h w *c"], key: Any, opaque: int) -> UInt[np.ndarray, "h w"] | None:
-    """The alpha of a picture in which one colour is transparent."""
+def key_alpha(values: UInt[np.ndarray, "h w *c"], key: Any, opaque: int) -> UInt[np.ndarray, "h w"] | None:
+    """The alpha of a picture in which one colour (Pillow's `info["transparency"]`) is transparent."""
     if not isinstance(key, int | tuple):
         return None
     same = values == np.asarray(key)

@@ -1,4 +1,4 @@
-"""Networks at work: a picture in, a larger picture out."""
+"""Upscaling: networks applied to pictures of any size and kind."""
 
 from esrgan_jax.inference.chain import Chain
 from esrgan_jax.inference.upscaler import Upscaler

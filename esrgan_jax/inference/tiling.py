@@ -1,4 +1,4 @@
-"""How a picture is cut into square tiles of one size, and how their results become one picture again."""
+"""How a picture is cut into square tiles of one size, and how their results are joined again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Float32
 
 BLEND = 0.25
-"""The share of an overlap over which two tiles are blended; the rest, on the rim of each tile, is dropped."""
+"""The fraction of an overlap that is blended; the rest, at the edge of each tile, is dropped."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,10 @@ class Span:
     """One row or column of tiles along its axis.
 
     Attributes:
-      start: where its input begins, in pixels of the trunk.
-      low, high: the output pixels it contributes to.
-      rise, fall: the weights of its first and last output pixels, where it is blended with its neighbours; all
-        others weigh 1. What the neighbour's weights lack to 1 is this one's, so order does not matter.
+      start: first input pixel, in pixels of the trunk.
+      low, high: range of the output pixels that it contributes to.
+      rise, fall: weights of its first and last output pixels, where it is blended with its neighbours; all others
+        have weight 1. The weights of both neighbours at one pixel sum to 1.
     """
 
     start: int
@@ -36,20 +36,22 @@ class Span:
 
 
 def count_spans(length: int, tile: int, overlap: int) -> int:
-    """How many tiles cover `length` when neighbours share at least `overlap` (all in the same pixels)."""
+    """Return how many tiles cover `length` with an overlap of at least `overlap`, all in the same pixels."""
     return 1 if length <= tile else math.ceil((length - overlap) / (tile - overlap))
 
 
 def split_axis(length: int, tile: int, overlap: int, blend: float, zoom: int, size: int) -> list[Span]:
-    """Cuts one axis of a picture.
+    """Return the tiles along one axis of a picture.
 
-    Tiles stay inside the picture, evenly spread, so that neighbours share `overlap` or more: a single tile that
-    is larger than the picture is the only one that reaches past it.
+    They are evenly spaced inside the picture, with an overlap of `overlap` or more. Only a single tile that is larger
+    than the picture reaches past it.
 
     Args:
       length: of the picture, in pixels of the trunk, as are `tile` and `overlap` (less than `tile`).
-      blend: the share of `overlap` that is blended; 0 cuts in the middle of what two tiles share.
-      zoom: output pixels for one pixel of the trunk.
+      tile: side of a tile.
+      overlap: the least overlap.
+      blend: fraction of `overlap` that is blended; 0 cuts in the middle of the overlap.
+      zoom: output pixels per pixel of the trunk.
       size: of the output; less than `length * zoom` where the picture was padded to whole pixels of the trunk.
     """
     count = count_spans(length, tile, overlap)
@@ -57,7 +59,7 @@ def split_axis(length: int, tile: int, overlap: int, blend: float, zoom: int, si
     seams = []
     for left, right in itertools.pairwise(starts):
         middle = (left + tile + right) * zoom // 2
-        # No more than the step between tiles: then no pixel belongs to three of them.
+        # At most the step between tiles, so that no pixel belongs to three of them.
         half = int(min(overlap * blend, right - left) * zoom / 2)
         phase = (np.arange(2 * half, dtype=np.float32) + 0.5) / max(2 * half, 1)
         seams.append((middle - half, middle + half, (0.5 - 0.5 * np.cos(np.pi * phase)).astype(np.float32)))
@@ -75,9 +77,9 @@ def stitch(
     zoom: int,
     tiles: Iterator[Float32[np.ndarray, "s s c"]],
 ) -> Iterator[tuple[int, Float[np.ndarray, "h w c"]]]:
-    """Joins the results of tiles, in reading order, into strips (y0, float32) from top to bottom.
+    """Yield strips (y0, float32) from top to bottom, joined from the results of tiles in reading order.
 
-    The strips are the caller's to change. Besides one strip only its blended rim is held.
+    The caller may change the strips. Only one strip, and the blended part of the one before, is in memory.
     """
     width, carry = columns[-1].high, None
     for index, row in enumerate(rows):
@@ -97,11 +99,11 @@ def stitch(
         done = (rows[index + 1].low if index + 1 < len(rows) else row.high) - row.low
         carry = strip[done:].copy()
         finished = [strip[:done]]
-        del strip  # hundreds of megabytes if the picture is wide, not to be held while the next is made
+        del strip  # may have hundreds of megabytes: free it before the next one is made
         yield row.low, finished.pop()
 
 
 def _fade(window: np.ndarray, span: Span) -> None:
-    """Applies the weights along the first axis, in place."""
+    """Multiply by the weights along the first axis, in place."""
     window[: len(span.rise)] *= span.rise[:, None, None]
     window[len(window) - len(span.fall) :] *= span.fall[:, None, None]

@@ -227,8 +227,8 @@ def test_a_result_that_its_format_cannot_hold(tmp_path, model, capfd):
         (["a.png", "-o", "out", "--outscale", "-2"], "--outscale (=-2)"),
         (["a.png", "-o", "b.jpg", "--stream"], "--stream writes PNG and TIFF"),
         (["a.png", "-o", "out", "--stream", "--outscale", "2"], "--stream cannot resize"),
-        (["a.png", "b.png", "-o", "out", "--compare", "c.png"], "--compare is for one input"),
-        (["a.png", "-o", "out", "--compare", "a.png"], "choose another name"),
+        (["a.png", "b.png", "-o", "out", "--compare", "c.png"], "--compare takes one input, but there are 2"),
+        (["a.png", "-o", "out", "--compare", "a.png"], "Choose another name"),
     ],
 )
 def test_mistakes_are_found_before_the_model_is_loaded(tmp_path, monkeypatch, capsys, words, sentence):
@@ -356,7 +356,7 @@ def test_interruption(tmp_path, model):
     assert code == 130, errors
     assert time.perf_counter() - start < 20
     assert "Traceback" not in errors
-    assert re.search(r"interrupted; \d+ done in .* --skip-existing goes on", errors)
+    assert re.search(r"interrupted; \d+ done in .* --skip-existing upscales the rest", errors)
     names = assert_whole(out, errors)
     assert 2 <= len(names) < 30
 
@@ -379,7 +379,7 @@ def test_a_file_that_grows_too_large(tmp_path, model, stream):
     command = Command(folder, "-o", out, "--model", model, "--tile", 64, *stream, python=("-c", LIMIT_FILES))
     _, errors, code = command.end()
     assert code == 1, errors
-    assert f"{out / 'b.png'} cannot be written (File too large): make room" in errors
+    assert f"{out / 'b.png'} cannot be written (File too large). Free disk space" in errors
     assert "Traceback" not in errors
     assert files_in(out) == ["a.png"]
 
@@ -390,7 +390,7 @@ def test_full_disk(tmp_path, model):
         command = Command(folder, "-o", out, "--model", model, "--tile", 64)
         _, errors, code = command.end()
         assert code == 1, errors
-        assert re.search(r"\d\d\.png cannot be written \(No space left on device\): make room", errors)
+        assert re.search(r"\d\d\.png cannot be written \(No space left on device\). Free disk space", errors)
         assert 0 < len(assert_whole(out, errors)) < 6
 
 

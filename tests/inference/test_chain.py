@@ -15,7 +15,7 @@ def test_chain():
     assert chain.scale == 8
     image = np.random.default_rng(0).random((50, 71, 3), np.float32)
     seen = []
-    result = chain(image, lambda done, total: seen.append((done, total)))
+    result = chain(image, progress=lambda done, total: seen.append((done, total)))
     between = np.clip(untiled(modules[0], params[0], image), 0, 1)
     np.testing.assert_allclose(result, untiled(modules[1], params[1], between), rtol=0, atol=1e-5)
     count = chain.tile_count(50, 71)

@@ -174,7 +174,7 @@ def test_what_cannot_be_planned(photos):
     assert "missing.png does not exist" in refused("photos/a.png", "missing.png")
     assert "*.gif" in refused("photos/*.gif")
     (photos / "empty").mkdir()
-    assert "empty holds no picture" in refused("empty")
+    assert "empty contains no pictures (.png, " in refused("empty")
     assert "ends in .gif" in refused("photos/a.png", output="a.gif")
     assert "--format" in refused("photos/a.png", output="a.jpg", format="png")
     assert "--suffix" in refused("photos/a.png", output="a.jpg", suffix="_x4")

@@ -1,1 +1,1 @@
-"""Many files at once: which ones, the work, and what is said of it."""
+"""Upscaling many files: which ones, the work itself, and its progress."""

@@ -1,4 +1,4 @@
-"""Read the next picture, upscale one, write the last one: all at the same time, in bounded memory."""
+"""Read the next picture, upscale one and write the previous one at the same time, in bounded memory."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ from esrgan_jax.imaging.write_picture import (
 )
 from esrgan_jax.inference.batch.tasks import UpscaleTask
 from esrgan_jax.inference.picture_upscaler import PictureUpscaler
+from esrgan_jax.inference.progress import Progress
 
-_ROWS_PER_WRITE = 256  # rows that are written before somebody looks whether to stop
-_POLL_SECONDS = 0.1  # seconds after which who waits looks whether to stop
+_ROWS_PER_WRITE = 256  # rows written between two checks whether to stop
+_POLL_SECONDS = 0.1  # seconds between two checks whether to stop, while waiting
 
 
 @dataclasses.dataclass(frozen=True)
 class Tiles:
-    """So many tiles of a picture are done, of so many."""
+    """Tiles of a picture: how many are done, and how many there are."""
 
     job: UpscaleTask
     done: int
@@ -58,19 +59,19 @@ class Failed:
 Event = Tiles | Done | Failed
 
 
-class _Stopped(Exception):  # noqa: N818 (no error: the way out of a thread that nobody needs any more)
+class _Stopped(Exception):  # noqa: N818 (not an error: it ends a thread that is no longer needed)
     pass
 
 
 class _End:
-    """Comes last through a channel, with the error that ended it."""
+    """The last item of a queue, with the error that ended it."""
 
     def __init__(self, error: BaseException | None = None):
         self.error = error
 
 
 class _StoppableQueue:
-    """A bounded queue between two threads, which both leave with _Stopped once `stop` is set."""
+    """A bounded queue between two threads; both get _Stopped once `stop` is set."""
 
     def __init__(self, stop: threading.Event, size: int):
         self._stop = stop
@@ -95,20 +96,20 @@ class _StoppableQueue:
                     raise item.error
                 return
             yield item
-            del item  # or this frame keeps it while it waits for the next
+            del item  # or this frame keeps it in memory while it waits for the next
         raise _Stopped
 
 
 class Conveyor:
-    """Upscales pictures from file to file in three threads, and tells what happens.
+    """Upscales pictures from file to file in three threads, and reports progress.
 
     At most five pictures are in memory: one being read and one waiting, one being upscaled, one waiting to be
-    written and one being written. With `stream` the enlarged ones are there in strips only.
+    written and one being written. With `stream`, enlarged ones are in memory only strip by strip.
 
     Args:
-      upscaler: what enlarges.
-      quality: of JPEG and WebP.
-      stream: write PNG and TIFF strip by strip while the network works; other formats are refused.
+      upscaler: enlarges the pictures.
+      quality: of JPEG and WebP, 1 to 100.
+      stream: write strip by strip while the network works; for PNG and TIFF.
     """
 
     def __init__(self, upscaler: PictureUpscaler, *, quality: int, stream: bool = False):
@@ -119,13 +120,13 @@ class Conveyor:
         self._events: queue.Queue[Any] = queue.Queue()
 
     def run(self, jobs: Iterable[UpscaleTask]) -> Iterator[Event]:
-        """Works through the jobs; yields what happens as it happens.
+        """Upscale all pictures; yield events as they happen.
 
-        If the caller stops listening (an exception, Ctrl-C), no file is begun any more and the one that is being
-        written is given up; the thread that upscales may go on in JAX until its tile is done.
+        If the caller stops iterating (an exception, Ctrl-C), no further file is started and the one being written is
+        discarded; the upscaling thread may continue in JAX until its tile is done.
 
         Raises:
-          DataError: a result cannot be written, which ends everything.
+          DataError: a result cannot be written; this ends the whole run.
         """
         read, upscaled = _StoppableQueue(self._stop, 1), _StoppableQueue(self._stop, 1)
         writer = self._start("write", self._write, upscaled)
@@ -133,7 +134,7 @@ class Conveyor:
         self._start("upscale", self._upscale, read, upscaled)
         try:
             while True:
-                try:  # with a time limit, because on some systems nothing else lets Ctrl-C through
+                try:  # with a time limit: on some systems Ctrl-C does not interrupt a wait without one
                     event = self._events.get(timeout=1)
                 except queue.Empty:
                     continue
@@ -152,7 +153,7 @@ class Conveyor:
                 work(*args)
             except _Stopped:
                 pass
-            except BaseException as error:  # whatever it is: who listens must hear of it
+            except BaseException as error:  # of any kind: the caller of `run` gets it
                 self._events.put(_End(error))
 
         thread = threading.Thread(target=guarded, name=f"esrgan-jax {name}", daemon=True)
@@ -175,7 +176,7 @@ class Conveyor:
                 if self._stream:
                     self._upscale_strips(job, picture, out, start)
                 else:
-                    out.put((job, picture, self._upscaler(picture, self._on_tile(job)), start))
+                    out.put((job, picture, self._upscaler(picture, self._progress(job)), start))
             except UserError as error:
                 self._events.put(Failed(job, error))
             except MemoryError:
@@ -184,21 +185,21 @@ class Conveyor:
         out.put(_End())
 
     def _upscale_strips(self, job: UpscaleTask, picture: Picture, out: _StoppableQueue, start: float) -> None:
-        # What the file cannot hold goes in front: grey with alpha becomes RGB for TIFF.
+        # Before the network, because strips follow: grey with alpha becomes RGB for TIFF.
         picture = fit_to_format(self._upscaler.without_dropped_alpha(picture), job.destination)
-        strips = _StoppableQueue(self._stop, 1)  # those of a large picture have hundreds of megabytes
+        strips = _StoppableQueue(self._stop, 1)  # a strip of a large picture has hundreds of megabytes
         out.put((job, picture, strips, start))
         try:
-            for rows in self._upscaler.strips(picture, self._on_tile(job)):
+            for rows in self._upscaler.strips(picture, self._progress(job)):
                 strips.put(rows)
-                del rows  # or it stays until the next one is ready
+                del rows  # or it stays in memory until the next one is ready
             strips.put(_End())
         except UserError as error:
-            strips.put(_End(error))  # the file is given up where it is written
+            strips.put(_End(error))  # the writing thread discards the file
         except MemoryError:
             strips.put(_End(_too_large(job)))
 
-    def _on_tile(self, job: UpscaleTask) -> Callable[[int, int], None]:
+    def _progress(self, job: UpscaleTask) -> Progress:
         def report(done: int, total: int) -> None:
             if self._stop.is_set():
                 raise _Stopped
@@ -218,8 +219,8 @@ class Conveyor:
                 continue
             except OSError as error:
                 raise DataError(
-                    f"{job.destination} cannot be written ({error.strerror or error}): make room or choose another "
-                    "-o; --skip-existing goes on with what is missing."
+                    f"{job.destination} cannot be written ({error.strerror or error}). Free disk space or choose "
+                    "another -o; with --skip-existing the same command upscales only what is missing."
                 ) from error
             seconds = time.perf_counter() - start
             self._events.put(Done(job, (picture.height, picture.width), after, notes, seconds))
@@ -258,5 +259,5 @@ class Conveyor:
 
 def _too_large(job: UpscaleTask) -> InferenceError:
     return InferenceError(
-        f"{job.source} is too large for the memory of this machine: write PNG or TIFF with --stream."
+        f"{job.source} is too large for this machine's memory. Write PNG or TIFF with --stream."
     )

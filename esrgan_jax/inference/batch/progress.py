@@ -1,4 +1,4 @@
-"""What `esrgan-jax upscale` says while it works: one bar over the tiles of all pictures, and a summary."""
+"""Progress of `esrgan-jax upscale`: one bar over the tiles of all pictures, and a summary."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from esrgan_jax.inference.batch.conveyor import Done, Event, Failed, Tiles
 from esrgan_jax.inference.batch.tasks import UpscaleTask
 from esrgan_jax.system.progress import duration
 
-_SECONDS_PER_LINE = 30  # seconds after which a line says how far a long picture is, where there is no bar
+_SECONDS_PER_LINE = 30  # seconds between lines about one long picture, where there is no bar
 
 
 class UpscaleProgress:
-    """Turns events into a bar on a terminal, or lines elsewhere, on stderr.
+    """Shows events on stderr: as a bar on a terminal, elsewhere as lines.
 
     Args:
-      tiles: of each picture, as far as can be known before it is read.
-      skipped: pictures whose results were there.
+      tiles: number of tiles of each picture, estimated before it is read.
+      skipped: number of pictures whose result existed.
     """
 
     def __init__(self, tiles: Mapping[UpscaleTask, int], skipped: int):
-        self._left = dict(tiles)  # of pictures that are not finished
+        self._left = dict(tiles)  # of unfinished pictures
         self._pictures, self._skipped = len(tiles), skipped
         self._done_tiles = self._done = self._pixels = 0
         self._failed: list[Failed] = []
         self._start = self._spoke = time.perf_counter()
-        self._first: tuple[float, int] | None = None  # the clock after the first tile, which compiles
+        self._first: tuple[float, int] | None = None  # time and tiles after the first tile, which compiles
         self._bar = tqdm(
             total=sum(tiles.values()),
             unit="tile",
@@ -40,7 +40,7 @@ class UpscaleProgress:
         )
 
     def show(self, event: Event) -> None:
-        """Says what happened."""
+        """Show an event."""
         if isinstance(event, Tiles):
             self._count(event)
         elif isinstance(event, Done):
@@ -52,11 +52,11 @@ class UpscaleProgress:
             self._redraw()
 
     def close(self) -> None:
-        """Ends the bar."""
+        """Close the bar."""
         self._bar.close()
 
     def summary(self) -> str:
-        """What was done, skipped and failed, in how much time."""
+        """Return the numbers of pictures done, skipped and failed, and the time taken."""
         seconds = time.perf_counter() - self._start
         parts = [f"{self._done} done"]
         parts += [f"{self._skipped} skipped"] if self._skipped else []

@@ -1,4 +1,4 @@
-"""Which pictures are upscaled, and what the results are called."""
+"""Which picture files are upscaled, and where the results go."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from esrgan_jax.errors import ConfigError
-from esrgan_jax.imaging.rgb_files import find_images
+from esrgan_jax.imaging.rgb_files import IMAGE_SUFFIXES, find_images
 from esrgan_jax.imaging.write_picture import WRITABLE, format_of
 
 
 @dataclass(frozen=True)
 class UpscaleTask:
-    """A picture file and the file that its enlargement goes into."""
+    """A picture file, and the file for its enlargement."""
 
     source: Path
     destination: Path
@@ -24,20 +24,20 @@ class UpscaleTask:
 def plan_tasks(
     inputs: Sequence[str], output: str, *, suffix: str = "", format: str | None = None
 ) -> list[UpscaleTask]:
-    """Every picture of files, folders and patterns with its destination.
+    """Return every picture of files, folders and patterns with its destination.
 
-    Folders are searched with their subfolders, whose tree is kept below `output`; files and what patterns
-    find go right into it. A single file may name its result itself.
+    Folders are searched with their subfolders, whose tree is kept below `output`; single files and matches of
+    patterns go directly into it. For one file `output` may be the name of the result.
 
     Args:
-      inputs: files, folders, or patterns as of the shell (`**` for any depth).
-      output: a folder, or a file if `inputs` is one file and `output` ends as a picture does.
-      suffix: goes between the name and its end.
-      format: png, jpg, webp or tiff; None: as the input, PNG for what is not written (BMP).
+      inputs: files, folders, or patterns as in a shell (`**` for any depth).
+      output: a folder, or a file if `inputs` is one file and `output` has a suffix.
+      suffix: inserted between a result's name and its file type.
+      format: file type of the results, a key of `WRITABLE`; None: that of the input, PNG for BMP.
 
     Raises:
-      ConfigError: an input does not exist, two would have one result, an input would be overwritten, or the
-        output's format is unknown.
+      ConfigError: an input does not exist, two inputs would have the same result, an input would be overwritten, or
+        the output's file type is unknown.
     """
     found = [item for text in inputs for item in _find(text, output)]
     unique: dict[str, tuple[Path, Path]] = {}  # a file given twice counts once
@@ -55,7 +55,7 @@ def plan_tasks(
 
 
 def _find(text: str, output: str) -> Iterator[tuple[Path, Path]]:
-    """(path, name below the output folder) of what one input stands for."""
+    """Yield (path, name below the output folder) of the pictures of one input."""
     path = Path(text)
     if path.is_dir():
         inside = os.path.realpath(output)
@@ -66,7 +66,7 @@ def _find(text: str, output: str) -> Iterator[tuple[Path, Path]]:
             if inside == os.path.realpath(path) or not os.path.realpath(image).startswith(inside + os.sep)
         ]
         if not images:
-            raise ConfigError(f"{text} holds no picture: check the folder.")
+            raise ConfigError(f"{text} contains no pictures ({', '.join(IMAGE_SUFFIXES)}).")
         yield from ((image, image.relative_to(path)) for image in images)
     elif path.exists():
         yield path, Path(path.name)
@@ -74,10 +74,10 @@ def _find(text: str, output: str) -> Iterator[tuple[Path, Path]]:
         matches = [Path(match) for match in sorted(glob.glob(text, recursive=True))]  # noqa: PTH207 (absolute ones too)
         files = [match for match in matches if match.is_file()]
         if not files:
-            raise ConfigError(f"No file fits the pattern {text}: check it.")
+            raise ConfigError(f"No file matches the pattern {text}.")
         yield from ((file, Path(file.name)) for file in files)
     else:
-        raise ConfigError(f"{text} does not exist: check the path.")
+        raise ConfigError(f"{text} does not exist. Give a file, a folder or a pattern.")
 
 
 def _names_a_file(inputs: Sequence[str], output: str) -> bool:
@@ -89,13 +89,15 @@ def _names_a_file(inputs: Sequence[str], output: str) -> bool:
 def _named_file(output: str, suffix: str, format: str | None) -> Path:
     if format_of(output) is None:
         raise ConfigError(
-            f"{output} ends in {Path(output).suffix}, which is not written: choose one of {', '.join(WRITABLE)}; "
-            "if it is to be a folder, end it with a slash."
+            f"{output} ends in {Path(output).suffix}, which cannot be written. Choose one of {', '.join(WRITABLE)}; "
+            "for a folder, end the name with a slash."
         )
     if format and format_of(output) != WRITABLE[format]:
-        raise ConfigError(f"{output} is not named as --format {format} is: leave one of the two out.")
+        raise ConfigError(f"{output} is not a {format} file, but --format is {format}. Leave --format out.")
     if suffix:
-        raise ConfigError(f"--suffix is for results in a folder: put {suffix} into the name {output}.")
+        raise ConfigError(
+            f"--suffix is for results in a folder, and {output} is a file. Put {suffix} into its name."
+        )
     return Path(output)
 
 
@@ -111,13 +113,13 @@ def _refuse_collisions(jobs: Sequence[UpscaleTask]) -> None:
         victim = inputs.get(_identity(job.destination)) if job.destination.exists() else None
         if victim is not None:
             raise ConfigError(
-                f"{job.source} would overwrite the input {victim}: choose another -o, or add --suffix."
+                f"The result of {job.source} would overwrite the input {victim}. Choose another -o, or add --suffix."
             )
         place = os.path.realpath(job.destination)
         if place in taken:
             raise ConfigError(
-                f"{taken[place]} and {job.source} would both become {job.destination}: upscale them into "
-                "different folders."
+                f"{taken[place]} and {job.source} would both become {job.destination}. Upscale them into different "
+                "folders."
             )
         taken[place] = job.source
 
