@@ -146,7 +146,7 @@ def load_model(
 
     `module` is a `models.network.Generator` whose sizes and scale are those of the weights. `variables` is
     {"params": tree}: numpy arrays in float32 (float64 if the file has it), named as in PyTorch, convolutions HWIO,
-    the blocks of an RRDBNet's trunk stacked along a leading axis. Pictures are NHWC, RGB, in [0, 1]; height and width
+    the blocks of a trunk stacked along a leading axis. Pictures are NHWC, RGB, in [0, 1]; height and width
     are multiples of `module.unshuffle` (1 for scale 4).
 
     Args:

@@ -170,8 +170,8 @@ def entry_of(module: nn.Module) -> Architecture:
         if entry.module is type(module):
             return entry
     raise ValueError(
-        f"{type(module).__name__} is not a registered architecture, as {', '.join(ARCHITECTURES)} are. Give it an "
-        "entry: register(Architecture(...)) of esrgan_jax.weights.architectures."
+        f"{type(module).__name__} is not a registered architecture (known: {', '.join(ARCHITECTURES)}). Register it: "
+        "esrgan_jax.weights.architectures.register(Architecture(...))."
     )
 
 

@@ -1,5 +1,7 @@
 """VGG11, 13, 16 and 19 in weight files: torchvision's names."""
 
+import re
+
 from esrgan_jax.errors import WeightFileError
 from esrgan_jax.models import VGGFeatureExtractor
 from esrgan_jax.models.vgg_features import CONVS_PER_STAGE, layer_names
@@ -9,8 +11,8 @@ from esrgan_jax.weights.state_dicts import StateDict
 
 def _infer(state_dict: StateDict, hints: Hints) -> VGGFeatureExtractor:
     """The type, and the deepest layer that the file has."""
-    numbers = {name.split(".")[1] for name in state_dict if name.startswith("features.")}
-    present = sorted((number for number in numbers if number.isdecimal()), key=int)
+    matches = (re.fullmatch(r"features\.([0-9]+)\.[^.]+", name) for name in state_dict)
+    present = sorted({match[1] for match in matches if match}, key=int)
     if not present:
         return VGGFeatureExtractor()
     fitting = {}
