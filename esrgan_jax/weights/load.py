@@ -31,9 +31,9 @@ class WeightSource:
       path: of the file or run folder.
       container: run folder, zip .pth, legacy .pth, tar .pth, safetensors or npz.
       found: its state dicts.
-      scale: of the generator, if the source says it.
-      arch: the architecture, if the source says it.
-      fields: fields of the network that the source says; arrays need not show them.
+      scale: of the generator, if the file or folder names it.
+      arch: architecture, if the folder names it.
+      fields: of the network, as the folder names them; some cannot be inferred from arrays.
     """
 
     path: Path
@@ -128,7 +128,7 @@ def _open_run_folder(path: Path) -> WeightSource:
     arch = named.pop("type", None)
     if arch not in (None, *ARCHITECTURES):
         raise WeightFileError(
-            f"{path} was trained with network_g.type={arch}, which is unknown here: {', '.join(ARCHITECTURES)}."
+            f"{path} was trained with network_g.type={arch}, which must be one of {', '.join(ARCHITECTURES)}."
         )
     entry = UNTYPED if arch is None else ARCHITECTURES[arch]
     fields = {} if arch is None else {name: named[name] for name in entry.fields if name in named}
@@ -184,7 +184,7 @@ def load_generator_weights(path_or_name: PathOrName, key: str | None = None) -> 
     ema = source.recognise(source.choose("params_ema" if "params_ema" in roles else None), role="generator")
     if params.module != ema.module:
         raise WeightFileError(
-            f"{source.path} holds params and params_ema of different networks: choose another file."
+            f"{source.path} contains params and params_ema of different networks: choose another file."
         )
     return params.module, source.variables(params)["params"], source.variables(ema)["params"]
 

@@ -98,7 +98,7 @@ def _write_run_folder(path: Path, networks: dict[str, RecognisedNetwork]) -> Non
     module: Any = next(iter(networks.values())).module
     if entry_of(module).role != "generator":
         raise WeightFileError(
-            f"{path} cannot be written: run folders hold generators; choose .pth or .safetensors."
+            f"{path} cannot be written: run folders contain generators; choose .pth or .safetensors."
         )
     trees = {
         role: from_state_dict(network.module, network.state_dict)["params"]

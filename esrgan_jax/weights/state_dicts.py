@@ -1,4 +1,4 @@
-"""Where in a file its state dicts are: trainers wrap them in dicts and put prefixes before their names."""
+"""State dicts in a file: trainers wrap them in dicts and put prefixes before their names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROLES = {
     "discriminator": "discriminator",
     "netD": "discriminator",
 }
-"""What a wrapper or prefix says of the state dict under it; all others, and none, say `params`."""
+"""Wrapper or prefix -> role of the state dict in it; all others, and none, mean `params`."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,7 @@ class Found:
     """A state dict in a file.
 
     Attributes:
-      wrapper: the wrappers and prefixes it lies under, such as params_ema or state_dict/generator; "" for
-        none.
+      wrapper: the wrappers and prefixes around it, as params_ema or state_dict/generator; "" for none.
       role: params, params_ema or discriminator.
       state_dict: names without prefix.
     """
@@ -42,7 +41,7 @@ class Found:
 
 
 def find_state_dicts(tree: Any) -> list[Found]:
-    """Every state dict in a file that lies where trainers put them."""
+    """Return every state dict of a file that is where trainers put them."""
     return list(_find(tree, (), 3))
 
 
@@ -72,7 +71,7 @@ def _split(name: str) -> tuple[tuple[str, ...], str]:
 
 
 def choose(found: list[Found], key: str | None, source: str) -> Found:
-    """One of several state dicts.
+    """Return one of several state dicts.
 
     Args:
       found: what `find_state_dicts` returned.
@@ -83,11 +82,11 @@ def choose(found: list[Found], key: str | None, source: str) -> Found:
       WeightFileError: there is none, or none of that name.
     """
     if not found:
-        raise WeightFileError(f"{source} holds no named arrays: it is no file of weights.")
+        raise WeightFileError(f"{source} contains no named arrays: it is not a weight file.")
     order = (key,) if key else ("params_ema", "params", "discriminator")
     for wanted in order:
         for candidate in found:
             if wanted in (candidate.role, candidate.wrapper, candidate.wrapper.rpartition("/")[2]):
                 return candidate
     names = sorted({candidate.wrapper or candidate.role for candidate in found})
-    raise WeightFileError(f"{source} holds no {key}: it has {' and '.join(names)}.")
+    raise WeightFileError(f"{source} contains no {key}, only {' and '.join(names)}.")

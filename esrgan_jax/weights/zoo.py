@@ -1,7 +1,6 @@
-"""Official weights by name: fetched once, verified, kept in the user's cache.
+"""Published weights by name: downloaded once, verified, kept in the user's cache.
 
-Nothing here belongs to this project: each file has its own licence, and all were trained on pictures with
-terms of their own.
+Nothing here belongs to this project: each file has its own licence, and so have the pictures it was trained on.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ from esrgan_jax.system.files import cache_dir
 
 @dataclass(frozen=True)
 class ZooFile:
-    """A file somewhere on the web.
+    """A published file.
 
     Attributes:
-      address: where it is.
+      address: its URL.
       size: in bytes.
       sha256: its checksum, as published or as several independent projects state it.
       licence: of the repository that publishes it.
@@ -35,7 +34,7 @@ class ZooFile:
 
     @property
     def path(self) -> Path:
-        """Where it is kept, whether it is there or not."""
+        """Where the downloaded file is, or will be."""
         return cache_dir() / "weights" / self.address.rsplit("/", 1)[-1]
 
 
@@ -89,29 +88,29 @@ ZOO = {
 
 
 def fetch_weights(name: str) -> Path:
-    """The path of a zoo file, downloaded first where it is not there yet.
+    """Return the path of a published file, after downloading it if it is missing.
 
-    A download that is cut off is taken up where it stopped, now or in a later call. The file appears under
-    its name only when it is whole and its checksum is right.
+    An interrupted download resumes, in this call or a later one. The file appears under its name only when it is
+    complete and its checksum is right.
 
     Args:
       name: one of ZOO.
 
     Raises:
-      WeightFileError: it cannot be fetched, or what came is something else; names the address and the place
-        where the file can be put by hand.
+      WeightFileError: it cannot be downloaded, or the file is another one; names the address, and where to save the
+        file by hand.
     """
     file = ZOO[name]
     if file_size(file.path) == file.size:
         return file.path
-    by_hand = f"fetch {file.address} by other means and put it at {file.path}"
+    by_hand = f"download {file.address} by other means and save it as {file.path}"
     print(f"download  {name}, {file.size / 1e6:.0f} MB, {file.licence}", file=sys.stderr)
     try:
         download(file.address, file.path, name=name, size=file.size, checksum=file.sha256)
     except ChecksumError as error:
         raise WeightFileError(
-            f"What came from {file.address} is not {name}: {error}; try again, or {by_hand}."
+            f"The file at {file.address} is not {name}: {error}. Try again, or {by_hand}."
         ) from None
     except DownloadError as error:
-        raise WeightFileError(f"{name} cannot be downloaded ({error}): try again, or {by_hand}.") from None
+        raise WeightFileError(f"{name} cannot be downloaded ({error}). Try again, or {by_hand}.") from None
     return file.path

@@ -156,7 +156,7 @@ def test_scale_3(files, capsys):
 MISTAKES = {
     "no such file": (["inspect", "nothing.pth"], 1, "nothing.pth does not exist. Give a .pth or"),
     "suffix": (["convert", "old.pth", "new.onnx"], 2, "ends in neither .pth nor .safetensors: choose one"),
-    "key": (["convert", "old.pth", "new.pth", "--key", "ema"], 1, "old.pth holds no ema: it has params."),
+    "key": (["convert", "old.pth", "new.pth", "--key", "ema"], 1, "old.pth contains no ema, only params."),
     "arch": (
         ["inspect", "old.pth", "--arch", "ResNet"],
         2,
@@ -181,7 +181,7 @@ MISTAKES = {
     "discriminator folder": (
         ["convert", "net_d.pth", "new"],
         1,
-        "run folders hold generators; choose .pth or",
+        "run folders contain generators; choose .pth or",
     ),
 }
 

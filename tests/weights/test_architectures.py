@@ -156,7 +156,9 @@ def test_a_run_folder_says_what_arrays_do_not_show(toys, tmp_path):
     with pytest.raises(WeightFileError, match="is Toy: RRDBNet is needed here"):
         recognise(to_state_dict(module, {"params": params}), "file", "RRDBNet")
     del ARCHITECTURES["Toy"]
-    with pytest.raises(WeightFileError, match=r"run was trained with network_g\.type=Toy, which is unknown"):
+    with pytest.raises(
+        WeightFileError, match=r"run was trained with network_g\.type=Toy, which must be one of RRDBNet"
+    ):
         load_model(tmp_path / "run")
 
 
@@ -256,7 +258,8 @@ def test_what_is_not_registered(tmp_path):
     containers.write(tmp_path / "b.pth", {"head.weight": np.ones((2, 3, 3, 3), np.float32)})
     known = "RRDBNet, VGGStyleDiscriminator, vgg11, vgg13, vgg16, vgg19"
     with pytest.raises(
-        WeightFileError, match=rf"known here \({known}\): its arrays are called head\.weight\.$"
+        WeightFileError,
+        match=rf"networks that are known here \({known}\): its arrays are called head\.weight\.$",
     ):
         load_model(tmp_path / "b.pth")
 

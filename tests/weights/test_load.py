@@ -54,7 +54,7 @@ def test_load_model_takes_the_average_unless_told(both):
     assert_trees_equal(variables, {"params": params_of(weight_files.generator())})
     assert all(type(leaf) is np.ndarray for leaf in jax.tree.leaves(variables))
     with pytest.raises(
-        WeightFileError, match=r"net_g_5\.pth holds no generator: it has params and params_ema"
+        WeightFileError, match=r"net_g_5\.pth contains no generator, only params and params_ema"
     ):
         load_model(both, key="generator")
 

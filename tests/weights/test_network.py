@@ -115,7 +115,7 @@ def test_vgg(vgg_type):
 def test_vgg_cut_short_must_be_named():
     shapes = vgg_shapes("vgg19", ["conv2_2"])
     state_dict = reference_state_dict(shapes, 0)
-    with pytest.raises(WeightFileError, match="vgg13 and vgg16 and vgg19 share: say which it is"):
+    with pytest.raises(WeightFileError, match="vgg13 and vgg16 and vgg19 share: choose one with --arch"):
         recognise(state_dict, "file")
     assert recognise(state_dict, "file", "vgg19").module.layers == ("conv2_2",)
     with pytest.raises(WeightFileError, match="file is vgg13 or vgg16 or vgg19: vgg11 is needed here"):
@@ -140,7 +140,7 @@ def test_mmagic_keeps_both_networks_in_one_dict():
     assert_same(choose(found, "generator", "file").state_dict, weight_files.generator())
     assert_same(choose(found, "discriminator", "file").state_dict, weight_files.discriminator())
     with pytest.raises(
-        WeightFileError, match="file holds no netX: it has state_dict/discriminator and state_d"
+        WeightFileError, match="file contains no netX, only state_dict/discriminator and state_d"
     ):
         choose(found, "netX", "file")
 
@@ -181,7 +181,7 @@ def test_other_architectures():
     assert "missing, body.0.weight and 5 more unexpected." in str(caught.value)
     with pytest.raises(WeightFileError, match=r"its arrays are called layers\.0\.weight\.$"):
         recognise({"layers.0.weight": np.ones(2)}, "file")
-    with pytest.raises(WeightFileError, match="holds no named arrays"):
+    with pytest.raises(WeightFileError, match="contains no named arrays"):
         choose(find_state_dicts({"params": {"lr": 0.1}}), None, "file")
-    with pytest.raises(WeightFileError, match="holds no named arrays"):
+    with pytest.raises(WeightFileError, match="contains no named arrays"):
         choose(find_state_dicts([np.ones(2)]), None, "file")

@@ -103,7 +103,7 @@ def test_giving_up_keeps_what_came_for_the_next_call(server):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(download, "TRIES", zoo_tries)
         with pytest.raises(
-            WeightFileError, match=r"net cannot be downloaded .*cut again and again.*put it at "
+            WeightFileError, match=r"net cannot be downloaded .*cut again and again.*save it as "
         ):
             zoo.fetch_weights("net")
     assert not zoo.ZOO["net"].path.exists()
@@ -144,7 +144,7 @@ def test_offline(server, monkeypatch):
     assert sentence.startswith("net cannot be downloaded (")
     assert "Connection refused" in sentence
     assert sentence.endswith(
-        f": try again, or fetch http://127.0.0.1:9/net.pth by other means and put it at {path}."
+        f". Try again, or download http://127.0.0.1:9/net.pth by other means and save it as {path}."
     )
     path.write_bytes(CONTENT)
     assert zoo.fetch_weights("net") == path

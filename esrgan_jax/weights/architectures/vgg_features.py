@@ -30,8 +30,8 @@ def _infer(state_dict: StateDict, hints: Hints) -> VGGFeatureExtractor:
         )
     if len(fitting) > 1 and len(complete) != 1:
         raise WeightFileError(
-            f"{hints.source} holds the first layers of a VGG network, which {' and '.join(fitting)} share: say "
-            "which it is (--arch)."
+            f"{hints.source} contains the first layers of a VGG network, which {' and '.join(fitting)} share: choose "
+            "one with --arch."
         )
     vgg_type = (complete or list(fitting))[0]
     return VGGFeatureExtractor(vgg_type, (fitting[vgg_type],))
