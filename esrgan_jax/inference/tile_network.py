@@ -106,9 +106,7 @@ class TileNetwork:
 
 def head_radius(module: Generator) -> int | None:
     """How far the second part of a network in two parts sees, in pixels of the trunk; None: it runs whole."""
-    if hasattr(module, "extract") and hasattr(module, "reconstruct"):
-        return module.head_radius
-    return None
+    return getattr(module, "head_radius", None)
 
 
 def _tile_function(module: Generator) -> Callable:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import flax.linen as nn
 import jax
@@ -42,8 +42,9 @@ class Generator(Network, Protocol):
       dtype: of the computation; None follows inputs and parameters.
       unshuffle: height and width must be multiples of it; 1 for most.
       receptive_radius: how far an output pixel sees, in pixels of the trunk (`unshuffle` input pixels each).
-      inference_fields: optional: what to clone the module with where nothing is trained, as {"remat": False}.
-      head_radius: optional, with `extract(x, mask)` and `reconstruct(features, mask)`, the network in two parts:
+      inference_fields: optional, as all below: what to clone the module with where nothing is trained, as
+        {"remat": False}.
+      head_radius: with `extract(x, mask)` and `reconstruct(features, mask)`, the network in two parts:
         how far `reconstruct` sees, in pixels of the trunk. It then goes over a tile in bands, because it needs most
         of the memory. A network without the two runs whole.
     """
@@ -52,8 +53,6 @@ class Generator(Network, Protocol):
     num_in_ch: int
     num_out_ch: int
     dtype: Any
-    inference_fields: ClassVar[dict[str, Any]]
-    head_radius: ClassVar[int]
 
     @property
     def unshuffle(self) -> int:
@@ -73,7 +72,7 @@ class Generator(Network, Protocol):
     def __call__(
         self, x: Float[Array, "n h w in"], mask: Bool[Array, "n h/u w/u 1"] | None = None
     ) -> Float[Array, "n scale*h scale*w out"]:
-        """Enlarges pictures; what lies outside of `mask` is zero in front of every convolution."""
+        """Enlarge pictures; what lies outside of `mask` is zero in front of every convolution."""
 
 
 class Discriminator(Network, Protocol):
@@ -89,14 +88,17 @@ class Discriminator(Network, Protocol):
     """
 
     num_in_ch: int
-    input_size: int | None
+
+    @property
+    def input_size(self) -> int | None:
+        """See the class."""
 
     def __call__(self, x: Float[Array, "n h w in"], train: bool = True) -> Float[Array, "n *hw 1"]:
-        """Logits, one per picture [n, 1] or per pixel [n, h, w, 1]."""
+        """Return logits, one per picture [n, 1] or per pixel [n, h, w, 1]."""
 
 
 def initial_variables(module: Network, seed: int) -> Any:
-    """Random variables of a network, {"params", ...}; float32 unless the module says otherwise.
+    """Return random variables of a network, {"params", ...}; float32 unless the module says otherwise.
 
     Raises:
       ValueError: a field of the module cannot be used; names it.
@@ -107,7 +109,7 @@ def initial_variables(module: Network, seed: int) -> Any:
 
 
 def check_positive(module: nn.Module, *fields: str) -> None:
-    """Checks that fields of a module are whole numbers from 1.
+    """Check that fields of a module are whole numbers from 1.
 
     Raises:
       ValueError: one is not; names it.
