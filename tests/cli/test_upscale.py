@@ -429,6 +429,29 @@ def test_bar_on_a_terminal(tmp_path, model):
     assert " left]" in shown.decode()
 
 
+COUNT_DEVICES = """
+import os, sys
+cores = sorted(os.sched_getaffinity(0))
+os.sched_setaffinity(0, cores[: int(sys.argv.pop())])
+from esrgan_jax.cli.main import main
+code = main(sys.argv[1:])
+import jax
+print(jax.local_device_count(), "devices")
+sys.exit(code)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity to set on this system")
+@pytest.mark.parametrize("cores", [1, 2])
+def test_one_device_per_core_of_this_process(tmp_path, model, cores):
+    if len(os.sched_getaffinity(0)) < cores:
+        pytest.skip("not so many cores")
+    words = (save(tmp_path / "a.png", photo()), "-o", tmp_path / "b.png", "--model", model, cores)
+    output, errors, code = Command(*words, python=("-c", COUNT_DEVICES)).end()
+    assert code == 0, errors
+    assert output.endswith(f"\n{cores} devices\n")
+
+
 def test_pipes_that_close(tmp_path, model):
     """`esrgan-jax upscale ... | head -0`: nobody listens, the work is done."""
     command = Command(save(tmp_path / "a.png", photo()), "-o", tmp_path / "b.png", "--model", model)
