@@ -40,14 +40,17 @@ def _shorten_signature(app, what, name, obj, options, signature, returns):
     return signature, returns
 
 
-def _hide_colon(app, what, name, obj, options, lines):
-    """Keep Napoleon from taking what stands before a constant's first colon for its type."""
+def _prepare_docstring(app, what, name, obj, options, lines):
+    """Mark indented examples as code, and hide colons that Napoleon would take for the end of a constant's type."""
+    for i in reversed(range(2, len(lines))):
+        if lines[i].startswith("    ") and not lines[i - 1] and lines[i - 2][:1].strip():
+            lines[i:i] = ["::", ""]
     if what in ("attribute", "data", "property") and lines:
         lines[0] = lines[0].replace(":", _COLON)
 
 
 def _finish_docstring(app, what, name, obj, options, lines):
-    """Undo `_hide_colon`; write a colon behind the names of arguments."""
+    """Show the hidden colons; write a colon behind the names of arguments."""
     lines[:] = [line.replace(_COLON, ":").replace("** -- ", "**: ") for line in lines]
 
 
@@ -59,6 +62,6 @@ def _skip_explained(app, what, name, obj, skip, options):
 def setup(app):
     """Connect the functions above with autodoc's events; Napoleon has priority 500."""
     app.connect("autodoc-process-signature", _shorten_signature)
-    app.connect("autodoc-process-docstring", _hide_colon, priority=400)
+    app.connect("autodoc-process-docstring", _prepare_docstring, priority=400)
     app.connect("autodoc-process-docstring", _finish_docstring, priority=600)
     app.connect("autodoc-skip-member", _skip_explained)
