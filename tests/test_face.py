@@ -29,6 +29,11 @@ def test_importing_it_takes_no_time_and_loads_nothing_heavy():
     assert min(float(seconds) for seconds, _ in outputs) < 0.3
 
 
+def test_planning_what_to_upscale_loads_no_jax():
+    script = "import sys, esrgan_jax.inference.batch.tasks; print({'jax', 'flax'} & set(sys.modules))"
+    assert run_python(script) == "set()\n"
+
+
 @pytest.mark.parametrize("name", esrgan_jax.__all__)
 def test_every_name_is_there(name):
     value = getattr(esrgan_jax, name)
