@@ -20,7 +20,7 @@ def get_config() -> ConfigDict:
     config.scale = 4  # times larger: 4, 2 or 1
     config.stages = STAGES  # which stages to run, one after the other
     # Where G starts: a run folder, a .pth or .safetensors file, a name of the zoo ("RRDB_PSNR_x4"), or "scratch".
-    # None is scratch too, but a GAN stage without a PSNR stage before it wants to be told.
+    # None is scratch too, except for a GAN stage without a PSNR stage before it: that one needs a word.
     config.init_from = config_dict.placeholder(str)
     config.param_key_g = config_dict.placeholder(str)  # of that file: None: `params`; or "params_ema"
     config.init_from_d = config_dict.placeholder(str)  # where D starts: such a file; None: scratch
@@ -38,7 +38,9 @@ def get_config() -> ConfigDict:
     config.network_d.type = "VGGStyleDiscriminator"
     config.network_d.num_feat = 64  # channels of the first stage (basicsr); its input is gan.gt_size
 
-    config.dtype = config_dict.placeholder(str)  # computed in; None: float32; "bfloat16" on GPUs and TPUs
+    config.dtype = config_dict.placeholder(
+        str
+    )  # dtype of the computation; None: float32; "bfloat16" on GPUs and TPUs
 
     config.data = ConfigDict()
     # "sample" (embedded photos), "tfds:NAME", or a folder of HR images. Several are mixed: "DIV2K/HR,Flickr2K/HR"
@@ -79,9 +81,8 @@ def get_config() -> ConfigDict:
     config.perceptual = ConfigDict()  # of the GAN stage
     config.perceptual.perceptual_weight = 1.0  # 0 turns the term off
     config.perceptual.style_weight = 0.0  # the same with Gram matrices (basicsr: none)
-    config.perceptual.weights = config_dict.placeholder(
-        str
-    )  # file with torchvision's keys, or "vgg19": fetched
+    # file with torchvision's keys, or "vgg19": fetched
+    config.perceptual.weights = config_dict.placeholder(str)
     config.perceptual.vgg_type = "vgg19"
     config.perceptual.layer_weights = ConfigDict({"conv5_4": 1.0})  # before ReLU (paper, section 3.3)
     config.perceptual.use_input_norm = True  # ImageNet mean and standard deviation
@@ -96,9 +97,8 @@ def get_config() -> ConfigDict:
     config.max_to_keep = 3  # checkpoints of each stage: the newest
     config.keep_every = 0  # iterations: checkpoints that stay besides; 0: none
     config.keep_best = "psnr_y"  # the checkpoint with the best score on data.validation stays too; or "none"
-    config.resume = config_dict.placeholder(
-        str
-    )  # "force": go on although fields changed that change the numbers
+    # "force": resume although fields changed that change the numbers
+    config.resume = config_dict.placeholder(str)
 
     # Several processes, one a machine (docs/multihost.md): HOST:PORT of process 0, or "auto": what Slurm, Open MPI, a
     # TPU VM or GKE says. None: one process. Not found out without being asked: inside of a Slurm job, a run of one

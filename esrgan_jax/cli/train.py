@@ -8,7 +8,7 @@ usage: python train.py --config FILE[:STAGE,PRESET] [--config.FIELD=VALUE ...] [
   --config.FIELD=VALUE  sets a field, as --config.psnr.batch_size=8; configs/base.py explains them all
   --workdir FOLDER      where everything is written; runs/<name of the configuration> by default
 
-Started again, the same command goes on where it stopped. A first run: --config configs/quickstart.py
+Run again, the same command resumes from the newest checkpoint. A first run: --config configs/quickstart.py
 """
 
 import contextlib
@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def parse(argv: Sequence[str]) -> tuple[ConfigDict, str]:
-    """Configuration and workdir, from the words of a command line (the first is the program's name).
+    """Return configuration and workdir, from the words of a command line (the first is the program's name).
 
     Raises:
       ConfigError: the flags are wrong, or the configuration file cannot be loaded.

@@ -1,7 +1,7 @@
 """The layers that ESRGAN's networks share, with PyTorch's numbers in NHWC.
 
-Every layer takes two dtypes as flax's own do: `param_dtype` is what the parameters are made in, `dtype` what is
-computed in (None: whatever inputs and parameters promote to, so that float64 stays float64).
+Every layer takes two dtypes as flax's own do: `param_dtype` of the parameters, `dtype` of the computation (None: what
+inputs and parameters promote to, so that float64 stays float64).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def accumulation_dtype(dtype: Any) -> Any:
 
 
 def to_compute_dtype(x: Float[Array, "..."], dtype: Any) -> Float[Array, "..."]:
-    """Casts to the dtype that is computed in; None leaves `x` as it is."""
+    """Cast `x` to the dtype of the computation; None leaves it as it is."""
     return x if dtype is None else x.astype(dtype)
 
 
@@ -72,14 +72,14 @@ def masked(x: Float[Array, "n h w c"], mask: Bool[Array, "n h w 1"] | None) -> F
 
 
 def upsample_nearest(x: Float[Array, "n h w c"]) -> Float[Array, "n 2*h 2*w c"]:
-    """Doubles height and width by repeating every pixel."""
+    """Double height and width by repeating every pixel."""
     n, h, w, c = x.shape
     x = jnp.broadcast_to(x[:, :, None, :, None, :], (n, h, 2, w, 2, c))
     return x.reshape(n, 2 * h, 2 * w, c)
 
 
 def pixel_unshuffle(x: Float[Array, "n h w c"], factor: int) -> Float[Array, "n h/f w/f c*f*f"]:
-    """Moves each factor x factor block of pixels into channels, in PyTorch's order c*f*f + y*f + x.
+    """Move each factor x factor block of pixels into channels, in PyTorch's order c*f*f + y*f + x.
 
     Raises:
       ValueError: height or width is not a multiple of `factor`.
@@ -107,7 +107,7 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 features"]:
-        """Convolves; height and width become (size + 2 - kernel_size) // strides + 1."""
+        """Convolve; height and width become (size + 2 - kernel_size) // strides + 1."""
         k, channels = self.kernel_size, x.shape[-1]
         weight = self.param("weight", self.weight_init, (k, k, channels, self.features), self.param_dtype)
         bias = None
@@ -128,7 +128,7 @@ class Linear(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "n i"]) -> Float[Array, "n features"]:
-        """Multiplies by the weight and adds the bias."""
+        """Multiply by the weight and add the bias."""
         fan_in = x.shape[-1]
         weight = self.param("weight", default_weight_init, (fan_in, self.features), self.param_dtype)
         bias = self.param("bias", uniform_bias_init(fan_in), (self.features,), self.param_dtype)
@@ -151,7 +151,7 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c"], train: bool) -> Float[Array, "n h w c"]:
-        """Normalises with the batch's statistics (`train`) or the running ones."""
+        """Normalise with the batch's statistics (`train`) or the running ones."""
         shape = (x.shape[-1],)
         weight = self.param("weight", nn.initializers.ones, shape, self.param_dtype)
         bias = self.param("bias", nn.initializers.zeros, shape, self.param_dtype)

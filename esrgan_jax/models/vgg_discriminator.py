@@ -18,13 +18,13 @@ HALVINGS = {128: 5, 256: 6}
 
 
 class VGGStyleDiscriminator(nn.Module):
-    """One logit a picture: how much it looks like a real one.
+    """One logit per picture: how much it looks like a real one.
 
     Attributes:
       num_feat: channels of the first stage; the deeper ones have 2, 4, 8, 8(, 8) times as many.
       input_size: 128 or 256, the only picture size it takes.
       axis_name: mapped axis over which a batch is spread; its batch-norm statistics are the whole batch's.
-      dtype: computed in (statistics and the last two layers at least in float32).
+      dtype: of the computation (statistics and the last two layers at least in float32).
     """
 
     num_in_ch: int = 3
@@ -41,7 +41,7 @@ class VGGStyleDiscriminator(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "n s s in"], train: bool = True) -> Float[Array, "n 1"]:
-        """Judges pictures, RGB in [0, 1]; in train mode batch norm uses the batch's own statistics.
+        """Return logits of pictures, RGB in [0, 1]; in train mode batch norm uses the batch's own statistics.
 
         Raises:
           ValueError: the pictures are not `input_size` x `input_size`, or that is neither 128 nor 256.

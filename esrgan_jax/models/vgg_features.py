@@ -90,7 +90,7 @@ class VGGFeatureExtractor(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "n h w 3"]) -> dict[str, Float[Array, "n h2 w2 c"]]:
-        """Maps RGB pictures to {layer: features}.
+        """Return of RGB pictures {layer: features}.
 
         Raises:
           ValueError: an unknown type or layer.

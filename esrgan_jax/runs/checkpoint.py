@@ -74,7 +74,7 @@ class StageProgress:
 
 
 def write(folder: Path, states: Any, progress: StageProgress, config: dict[str, Any]) -> None:
-    """Writes a checkpoint, which appears whole or not at all.
+    """Write a checkpoint, which appears whole or not at all.
 
     Args:
       folder: the checkpoint's own; does not exist yet.
@@ -119,7 +119,7 @@ def write(folder: Path, states: Any, progress: StageProgress, config: dict[str, 
 
 
 def read(folder: Path, shapes: Any) -> tuple[Any, StageProgress]:
-    """The states of a checkpoint as numpy arrays, shaped like `shapes`, and where the stage stood.
+    """Return the states of a checkpoint as numpy arrays, shaped like `shapes`, and where the stage stood.
 
     Raises:
       DamagedError: a file of it is missing or changed; names it.
@@ -154,7 +154,7 @@ def _from_format_1(stored: dict[str, Any], state: Any) -> Any:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """What `record.json` of a checkpoint says, after comparing every file with it.
+    """Return what `record.json` of a checkpoint says, after comparing every file with it.
 
     Raises:
       DamagedError: a file is missing or changed; names it.
@@ -189,7 +189,7 @@ def _open_orbax() -> ocp.Checkpointer:
 
 @functools.cache  # once per process
 def _hide_late_tensorstore_errors() -> None:
-    """Hides what tensorstore's threads say of arrays that come too late, for as long as this process lives.
+    """Hide what tensorstore's threads say of arrays that come too late, for as long as this process lives.
 
     A save that fails, on a full disk, closes orbax's event loop while other arrays are still being written.
     """
@@ -203,7 +203,7 @@ def _hide_late_tensorstore_errors() -> None:
 
 
 def read_arrays(folder: Path, shapes: Any) -> Any:
-    """Those arrays of a checkpoint that the tree `shapes` names, as numpy arrays; `read_record` finds damage."""
+    """Return the arrays of a checkpoint that the tree `shapes` names, in numpy; `read_record` finds damage."""
     target = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), shapes)
     # Into numpy, said explicitly: the devices it was saved from may not exist here.
     into_numpy = ocp.checkpoint_utils.construct_restore_args(target)
@@ -230,7 +230,7 @@ def _sha256_of_record(record: dict[str, Any]) -> str:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Makes a rename survive a power cut, where the file system can."""
+    """Make a rename survive a power cut, where the file system can."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

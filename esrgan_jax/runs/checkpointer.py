@@ -1,4 +1,4 @@
-"""The checkpoints of one stage while it trains: saved in the background, kept by a rule, restored if undamaged."""
+"""Save a stage's checkpoints in the background, delete old ones, restore the newest intact one."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ class Checkpointer:
             shutil.rmtree(left_over, ignore_errors=True)
 
     def latest(self) -> int | None:
-        """The newest saved iteration, or None."""
+        """Return the newest saved iteration, or None."""
         saved = iterations(self._run_folder, self._stage)
         return saved[-1] if saved else None
 
     def restore(self, shapes: Any, warn: Callable[[str], None]) -> tuple[Any, StageProgress]:
-        """The newest undamaged states as numpy arrays, shaped like `shapes`, and where they stand.
+        """Return the newest undamaged states as numpy arrays, shaped like `shapes`, and where they stand.
 
-        Damaged checkpoints are renamed, so that nothing counts them any more, and `warn` is told.
+        Damaged checkpoints are renamed, so that nothing counts them any more, and reported to `warn`.
 
         Raises:
           ConfigError: what was saved is not shaped like that.
@@ -89,7 +89,7 @@ class Checkpointer:
         )
 
     def save(self, states: Any, progress: StageProgress) -> None:
-        """Starts saving; the states may be donated at once. An iteration that is there already is left alone."""
+        """Start saving; the states may be donated at once. An iteration that is there already is left alone."""
         self.wait()
         if self.latest() == progress.iteration:
             return
@@ -128,7 +128,7 @@ class Checkpointer:
             shutil.rmtree(to_delete, ignore_errors=True)
 
     def wait(self) -> None:
-        """Waits for what is being written."""
+        """Wait for what is being written."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None

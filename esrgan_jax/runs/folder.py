@@ -18,24 +18,24 @@ CONFIG_FILE = "config.json"
 
 
 def iterations(run_folder: Path, stage: str) -> list[int]:
-    """The checkpoints of a stage, oldest first; unfinished and damaged ones have other names."""
+    """Return the checkpoints of a stage, oldest first; unfinished and damaged ones have other names."""
     folder = stage_folder(run_folder, stage)
     return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit() and path.is_dir())
 
 
 def stage_folder(run_folder: Path, stage: str) -> Path:
-    """Where the checkpoints of a stage lie."""
+    """Return where the checkpoints of a stage lie."""
     return run_folder.resolve() / "checkpoints" / stage
 
 
 def newest_stage(run_folder: Path, stages: Sequence[str] = STAGES) -> str | None:
-    """The last of `stages` that has a checkpoint in a run folder, or None."""
+    """Return the last of `stages` that has a checkpoint in a run folder, or None."""
     with_checkpoint = [stage for stage in stages if iterations(run_folder, stage)]
     return with_checkpoint[-1] if with_checkpoint else None
 
 
 def read_config(folder: Path) -> dict[str, Any] | None:
-    """The configuration a run folder, or a checkpoint, was made with, as nested dicts; None where there is none.
+    """Return the configuration of a run folder, or of a checkpoint, as nested dicts; None where there is none.
 
     Raises:
       ConfigError: the file is there but cannot be read.
@@ -54,13 +54,13 @@ def read_config(folder: Path) -> dict[str, Any] | None:
 
 
 def write_config(run_folder: Path, config: dict[str, Any]) -> None:
-    """Puts the configuration into a run folder."""
+    """Put the configuration into a run folder."""
     with atomic_write(run_folder / CONFIG_FILE) as temporary:
         temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def load_generator(folder: Path) -> tuple[Any, Any]:
-    """(params, ema) of a generator, as numpy trees.
+    """Return (params, ema) of a generator, as numpy trees.
 
     Args:
       folder: a run folder, for its newest checkpoint, or one checkpoint: RUN/checkpoints/psnr/best.
@@ -93,7 +93,7 @@ def load_generator(folder: Path) -> tuple[Any, Any]:
 
 
 def write_generator(run_folder: Path, config: dict[str, Any], params: Any, ema: Any) -> None:
-    """Makes a run folder that holds a generator and nothing else to train on, for `load_generator`.
+    """Make a run folder that holds a generator and nothing else to train on, for `load_generator`.
 
     Args:
       run_folder: a folder that does not exist yet; it appears whole or not at all.

@@ -59,7 +59,7 @@ PER_LAUNCH = (
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested fields as {"psnr.optim_g.lr": value}; tuples become lists, as in JSON."""
+    """Return nested fields as {"psnr.optim_g.lr": value}; tuples become lists, as in JSON."""
     fields: dict[str, Any] = {}
     for name, value in config.items():
         if isinstance(value, Mapping):
@@ -70,7 +70,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def changed_fields(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """What differs between a run's configuration and the one it is to go on with.
+    """Return what differs between a run's configuration and the one it is to go on with.
 
     A field that `old` does not have yet counts as what it is in `new`.
 
@@ -101,7 +101,7 @@ def _source_kinds(train: Any) -> Any:
 
 
 def check(config: Mapping[str, Any], device_count: int) -> None:
-    """Checks everything that can be checked before any work is done.
+    """Check everything that can be checked before any work is done.
 
     Args:
       config: nested fields as in configs/base.py.

@@ -20,7 +20,7 @@ SHOWN_PIXELS = 480
 
 
 def draw_sample(result: Result) -> np.ndarray:
-    """LR enlarged by bicubic | SR | HR, each labelled with what it is and its PSNR on Y; uint8 [h, w, 3]."""
+    """Draw LR enlarged by bicubic | SR | HR, each labelled with what it is and its PSNR on Y; uint8 [h, w, 3]."""
     hr, lr = result.pair["hr"], result.pair["lr"]
     scale = hr.shape[0] // lr.shape[0]
     bicubic = imresize(lr, scale)
@@ -53,7 +53,7 @@ def _labelled(image: np.ndarray, text: str) -> np.ndarray:
 
 
 def draw_curves(lines: list[dict[str, Any]], stages: Sequence[str], path: Path) -> None:
-    """One column a stage: PSNR on the validation set above, losses below; bicubic is the dashed line."""
+    """Draw one column per stage: PSNR on the validation set above, losses below; bicubic is the dashed line."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

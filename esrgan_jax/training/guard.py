@@ -1,4 +1,4 @@
-"""Updates that were skipped because a loss or gradient was not finite: told of, and in the end a reason to stop."""
+"""Updates that were skipped because a loss or gradient was not finite: reported, and in the end a reason to stop."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Guard:
 
     Args:
       stage: psnr or gan.
-      states: where the run begins; what was skipped before is not told again.
+      states: where the run begins; what was skipped before is not reported again.
       max_skipped: updates of one network in a row after which the run stops; 0: never.
       locate: iteration of this stage -> where the patches of its batch come from.
       folder: for the dump; None in the processes that write nothing.
@@ -55,11 +55,11 @@ class Guard:
         self._reported = _read(states)
 
     def skipped_totals(self, states: States) -> dict[str, float]:
-        """How many updates of each network were skipped in this stage so far, {"skipped_g": n}, for the log."""
+        """Return how many updates of each network were skipped in this stage so far, {"skipped_g": n}."""
         return {f"skipped_{name}": counts["total"] for name, counts in _read(states).items()}
 
     def check(self, iteration: int, states: States, metrics: dict[str, Any]) -> None:
-        """Tells of updates that were skipped since the last time.
+        """Report updates that were skipped since the last time.
 
         Args:
           iteration: of this stage.
@@ -126,7 +126,7 @@ class Guard:
 
 
 def open_guard(run: Run, stage: Stage, states: States, progress: StageProgress) -> Guard:
-    """The guard of a stage that goes on from `progress`."""
+    """Return the guard of a stage that goes on from `progress`."""
 
     def locate(iteration: int) -> list[LocatedPatch]:
         batches = iteration - 1 - progress.iteration

@@ -26,14 +26,14 @@ GAN_TYPES = ("vanilla", "lsgan", "wgan", "wgan_softplus", "hinge")
 
 
 def l1_loss(pred: Float[Array, "..."], target: Float[Array, "..."]) -> Float[Array, ""]:
-    """Mean absolute error."""
+    """Return the mean absolute error."""
     return jnp.mean(jnp.abs(pred - target))
 
 
 def perceptual_loss(
     sr_features: Features, hr_features: Features, layer_weights: dict[str, float]
 ) -> Float[Array, ""]:
-    """Sum over the layers of weight x L1 between feature maps."""
+    """Return the sum over the layers of weight x L1 between feature maps."""
     terms = [w * l1_loss(sr_features[layer], hr_features[layer]) for layer, w in layer_weights.items()]
     return sum(terms, jnp.zeros(()))
 
@@ -41,12 +41,12 @@ def perceptual_loss(
 def style_loss(
     sr_features: Features, hr_features: Features, layer_weights: dict[str, float]
 ) -> Float[Array, ""]:
-    """The perceptual loss between Gram matrices instead of feature maps."""
+    """Return the perceptual loss between Gram matrices instead of feature maps."""
     return perceptual_loss(jax.tree.map(gram, sr_features), jax.tree.map(gram, hr_features), layer_weights)
 
 
 def gram(features: Float[Array, "n h w c"]) -> Float[Array, "n c c"]:
-    """Products of channels, summed over the pixels and divided by c * h * w (BasicSR)."""
+    """Return products of channels, summed over the pixels and divided by c * h * w (BasicSR)."""
     n, h, w, c = features.shape
     flat = features.reshape(n, h * w, c)
     return jnp.einsum("npc,npd->ncd", flat, flat) / (c * h * w)
@@ -91,7 +91,7 @@ class Perceptual:
 
 @dataclass(frozen=True)
 class GANLoss:
-    """What the generator and the discriminator each want of the logits.
+    """The adversarial losses of generator and discriminator.
 
     Attributes:
       gan_type: vanilla (binary cross-entropy with logits), lsgan, wgan, wgan_softplus or hinge.
@@ -105,14 +105,14 @@ class GANLoss:
     detach_means: bool = True
 
     def __post_init__(self):
-        """Refuses unknown types."""
+        """Refuse unknown types (ValueError)."""
         if self.gan_type not in GAN_TYPES:
             raise ValueError(f"`gan_type` (={self.gan_type!r}) must be one of {', '.join(GAN_TYPES)}.")
 
     def generator(
         self, real_logits: Float[Array, "n 1"] | None, fake_logits: Float[Array, "n 1"], mean: Mean = jnp.mean
     ) -> Float[Array, ""]:
-        """The generator's loss: fakes are to look real, and if relativistic more real than real pictures.
+        """Return the generator's loss: fakes are to look real, and if relativistic more real than real pictures.
 
         `real_logits` get no gradient, and are not looked at (None) unless relativistic. The mean of
         `fake_logits` does pass its gradient on.

@@ -103,7 +103,7 @@ def adam(
     eps: float = 1e-8,
     max_grad_norm: float | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """PyTorch's Adam; `update` wants the number of finished iterations as `finished=`.
+    """Return PyTorch's Adam; `update` wants the number of finished iterations as `finished=`.
 
     The rate follows the iterations, not the updates: the official scheduler also counts the iterations in which
     the generator rests. Weight decay is L2 in the gradient, as in torch.optim.Adam. Before all of that the
@@ -129,5 +129,5 @@ def adam(
 
 
 def update_ema(ema: Any, params: Any, decay: float) -> Any:
-    """Moves the average: decay x ema + (1 - decay) x params, without bias correction."""
+    """Return the new average: decay x ema + (1 - decay) x params, without bias correction."""
     return jax.tree.map(lambda e, p: decay * e + (1 - decay) * p, ema, params)

@@ -49,7 +49,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def changed_from_preset(preset: str, fields: Mapping[str, Any]) -> list[str]:
-    """Fields of a flattened configuration that are not the preset's, each as "field=value"."""
+    """Return fields of a flattened configuration that are not the preset's, each as "field=value"."""
     return [
         f"{name}={fields[name]}"
         for name, value in PRESETS[preset].items()

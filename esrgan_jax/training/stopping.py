@@ -66,7 +66,7 @@ class StopSignals:
         self._read_end.close()
 
     def begin_unsaved(self) -> None:
-        """From now on there is something to save: a signal waits for `saved`."""
+        """From now on there is something to save: a signal waits for `end_unsaved`."""
         self._unsaved = True
 
     def end_unsaved(self) -> None:

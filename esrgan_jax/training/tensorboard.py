@@ -35,7 +35,7 @@ class EventFile:
             self._pending_header.append(Event(wall_time=now, step=purge_from, session_log=start))
 
     def scalars(self, values: dict[str, float], iteration: int) -> None:
-        """Adds a point to each curve; what is not finite has no place on one.
+        """Add a point to each curve; what is not finite has no place on one.
 
         Raises:
           OSError: the disk is full or gone; the points are lost.
@@ -44,7 +44,7 @@ class EventFile:
         self._write([summary.scalar(name, value) for name, value in finite.items()], iteration)
 
     def picture(self, name: str, picture: np.ndarray, iteration: int) -> None:
-        """Adds a picture, uint8 [h, w, 3].
+        """Add a picture, uint8 [h, w, 3].
 
         Raises:
           OSError: see `scalars`.

@@ -18,7 +18,7 @@ class _Interrupted(Exception):  # noqa: N818 - nothing is wrong
 
 
 def validate(run: Run, name: str, states: States, iteration: int | None = None) -> Scores | None:
-    """Scores the EMA network on the held-out images; after an iteration also records them and a sample.
+    """Score the EMA network on the held-out images; after an iteration also record the scores and a sample.
 
     Process 0 works, the others keep in step. None if a signal came first, which is looked for after each tile.
     """

@@ -20,7 +20,7 @@ from esrgan_jax.weights.save import save_discriminator, save_generator
 class Writer:
     """Writes into a run folder; what it wrote after the point of a resume is taken back first.
 
-    `metrics.jsonl` holds a line for each log interval and each evaluation, {"stage", "iteration", ...}, and
+    `metrics.jsonl` holds one line per log interval and evaluation, {"stage", "iteration", ...}, and
     nothing that depends on the machine's speed: a resumed run writes the file of an uninterrupted one.
 
     A full disk, or one that is gone, stops nothing: lines of `metrics.jsonl` wait until there is room, pictures
@@ -41,7 +41,7 @@ class Writer:
         return "; ".join(f"{what} cannot be written ({why})" for what, why in self._problems.items()) or None
 
     def resume(self, stage: str, iteration: int, evaluated: bool = True) -> None:
-        """Drops every line from after `iteration` of `stage`, because it will be written again.
+        """Drop every line from after `iteration` of `stage`, because it will be written again.
 
         So will the scores of `iteration` itself, if it is still to be `evaluated`.
         """
@@ -60,7 +60,7 @@ class Writer:
         )
 
     def scalars(self, stage: str, iteration: int, values: dict[str, float]) -> None:
-        """One line of metrics.jsonl, and the same to TensorBoard."""
+        """Write one line of metrics.jsonl, and the same to TensorBoard."""
         self._pending_lines.append(json.dumps({"stage": stage, "iteration": iteration, **values}) + "\n")
         with self._recording_problems(self._path.name):
             append(self._path, "".join(self._pending_lines).encode())
@@ -69,7 +69,7 @@ class Writer:
             self._boards[stage].scalars(values, iteration)
 
     def sample(self, stage: str, iteration: int, result: Result) -> Path:
-        """Draws LR enlarged | SR | HR of one image into samples/; returns the file."""
+        """Draw LR enlarged | SR | HR of one image into samples/; return the file."""
         path = self._folder / "samples" / f"{stage}_{iteration:07d}.png"
         picture = draw_sample(result)
         with self._recording_problems("samples"):
@@ -79,7 +79,7 @@ class Writer:
         return path
 
     def curves(self) -> Path:
-        """Draws the curves of metrics.jsonl into curves.png; returns the file."""
+        """Draw the curves of metrics.jsonl into curves.png; return the file."""
         path = self._folder / "curves.png"
         lines = read_metrics(self._path)
         ran = {line["stage"] for line in lines}
@@ -98,7 +98,7 @@ class Writer:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl; one cut short by a crash, necessarily the last, is left out."""
+    """Return the lines of a metrics.jsonl; one cut short by a crash, necessarily the last, is left out."""
     lines = []
     for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:

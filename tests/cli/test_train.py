@@ -211,7 +211,7 @@ def train_on_full_disk(images, disk, commands):
     assert command.says("^psnr      60/60: ")
     assert len(command.errors) == 1
     assert re.match(
-        rf"train.py: the checkpoint of iteration 60 {reason}: make room, and the same", command.errors[0]
+        rf"train.py: the checkpoint of iteration 60 {reason}. Free disk space and run the same", command.errors[0]
     )
     # The last good one is still there (a later one if it was quicker than the ballast); with room the run goes on.
     (good,) = [path.name for path in (disk / "run/checkpoints/psnr").glob("[0-9]*")]

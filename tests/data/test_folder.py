@@ -68,7 +68,7 @@ def test_lr_is_made_once_and_kept_on_disk(tmp_path, write_image, own_cache, monk
     def never(*_):
         raise AssertionError("shrunk a second time")
 
-    monkeypatch.setattr(folder_module, "shrink", never)
+    monkeypatch.setattr(folder_module, "bicubic_lr", never)
     np.testing.assert_array_equal(FolderSource(tmp_path / "hr", scale=4)[0]["lr"], first)
 
 

@@ -10,8 +10,8 @@ from jax import lax
 from esrgan_jax.models import RRDBNet, VGGFeatureExtractor, VGGStyleDiscriminator, convolution
 from esrgan_jax.models.convolution import DIMENSIONS, conv
 from esrgan_jax.models.layers import leaky_relu, max_pool, pixel_unshuffle, relu
+from esrgan_jax.models.network import initial_variables
 from esrgan_jax.models.vgg_features import layer_names
-from esrgan_jax.training.stages import random_key
 from esrgan_jax.weights.convert import from_state_dict, to_state_dict, variable_shapes
 
 
@@ -51,7 +51,7 @@ def test_remat_changes_nothing(scale):
 
 def test_initial_values():
     """BasicSR: dense convolutions kaiming normal x 0.1 without bias, all else uniform in +-1/sqrt(fan_in)."""
-    params = jax.jit(RRDBNet(num_block=3).init)(random_key(0), jnp.zeros((1, 4, 4, 3)))["params"]
+    params = initial_variables(RRDBNet(num_block=3), 0)["params"]
     conv3 = params["body"]["rdb2"]["conv3"]
     std = 0.1 * np.sqrt(2 / (9 * 128))
     assert np.std(conv3["weight"]) == pytest.approx(std, rel=0.02)
@@ -66,7 +66,7 @@ def test_initial_values():
 
 def test_discriminator_starts_as_torch_does():
     d = VGGStyleDiscriminator(num_feat=8)
-    variables = jax.jit(d.init)(random_key(0), jnp.zeros((2, 128, 128, 3)))
+    variables = initial_variables(d, 0)
     state_dict = to_state_dict(d, variables)
     assert np.all(state_dict["bn3_1.weight"] == 1)
     assert not state_dict["bn3_1.bias"].any()
@@ -126,7 +126,7 @@ def test_refusals_say_what_is_wrong(module, shape, sentence):
 @pytest.mark.parametrize("channels", [(6, 4), (3, 5)])
 @pytest.mark.parametrize(("size", "strides"), [(3, 1), (4, 2), (3, 2)])
 def test_conv_gradient_is_laxs_own(height, width, channels, size, strides, monkeypatch):
-    monkeypatch.setattr(convolution, "CACHED", 3000)  # the larger ones are cut into strips
+    monkeypatch.setattr(convolution, "CACHE_SIZE", 3000)  # the larger ones are cut into strips
 
     def plain(x, w):
         pads = ((1, 1), (1, 1))

@@ -112,7 +112,7 @@ def test_cores_that_divide_every_batch(monkeypatch):
     assert device_count_for([12]) == 6
     assert device_count_for([9, 6]) == 3
     assert device_count_for([7, 4]) == 1
-    assert device_count_for([]) == 1
+    assert device_count_for([]) == 6
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3})
     assert device_count_for([16]) == 1
 
