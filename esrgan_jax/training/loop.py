@@ -184,7 +184,7 @@ def _finish_saving(
     if run.agreement.any(stopping or run.signals.received):
         if unsaved:
             raise CheckpointError(
-                f"stopped, but {unsaved}: the same command goes on from the newest checkpoint before it."
+                f"Stopped, but {unsaved}: run the same command to resume from the newest checkpoint before it."
             )
         run.console.say(f"stop      {name} stage at iteration {progress.iteration} is saved; {RESUME_HINT}")
         raise Stopped
@@ -220,7 +220,7 @@ def _say_problems(run: Run, idle: float, checkpointer: Checkpointer | None, skip
         )
     for problem in (checkpointer and checkpointer.problem, run.writer.problem, run.console.problem):
         if problem:
-            run.console.say(f"warning   {problem}: training goes on, and the next time is another try")
+            run.console.say(f"warning   {problem}: training goes on and tries again the next time")
     skipped = run.data.skipped or {}
     if len(skipped) > skips_reported:
         run.console.say(f"note      {describe_skipped(skipped)}")

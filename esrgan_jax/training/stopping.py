@@ -12,7 +12,7 @@ from typing import Any
 
 from esrgan_jax.system.exit import exit_now
 
-RESUME_HINT = "resumable: the same command goes on from here"
+RESUME_HINT = "run the same command to resume"
 
 
 class Stopped(Exception):  # noqa: N818 - nothing is wrong
@@ -95,7 +95,7 @@ class StopSignals:
             )
 
     def _exit_resumable(self) -> None:
-        self._say_safely(f"stop      nothing is left to save; {RESUME_HINT}")
+        self._say_safely(f"stop      everything is saved; {RESUME_HINT}")
         exit_now(0)
 
     def _say_safely(self, line: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import os
 import sys
@@ -30,9 +31,9 @@ def train(
 
     Raises:
       UserError: configuration, data or workdir cannot be used, or training cannot go on; one sentence.
-      Stopped: SIGTERM or SIGINT came, and everything is saved.
+      Stopped: SIGTERM or SIGINT came, and everything is saved. Where nothing is to be saved, they end the process.
     """
-    config = ConfigDict(config) if isinstance(config, ConfigDict) else load_config(config)
+    config = copy.deepcopy(config) if isinstance(config, ConfigDict) else load_config(config)
     try:
         config.update_from_flattened_dict(fields)
     except (KeyError, TypeError) as error:

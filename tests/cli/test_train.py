@@ -136,7 +136,7 @@ def test_killed_runs_go_on_to_the_same_end(images, whole, tmp_path):
     assert evaluating.stop_after("psnr      60/60", signal.SIGTERM) == 0
     assert evaluating.says(f"^restore   psnr stage at iteration {stopped}: ")
     evaluated = evaluating.says("^evaluate  psnr 60: ")
-    assert evaluating.says("resumable")
+    assert evaluating.says("run the same command to resume")
 
     killed = Command(images, folder, **cache)
     assert killed.stop_after("gan       25/30", signal.SIGKILL) == -signal.SIGKILL
@@ -170,7 +170,7 @@ def test_stopped_while_compiling(images, tmp_path):
     assert command.stop_after("compile   psnr stage ...", signal.SIGTERM) == 0
     assert command.seconds_to_end < 2
     assert command.errors == []
-    assert command.says("nothing is left to save; resumable")
+    assert command.says("everything is saved; run the same command")
 
 
 def test_damaged_newest_checkpoint(images, whole, tmp_path):

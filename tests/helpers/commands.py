@@ -99,7 +99,7 @@ class Command:
 
     def saved_at(self):
         """The iteration at which the run says that a signal stopped it."""
-        return next(int(text.split()[5]) for text in self.lines if "is saved; resumable" in text)
+        return next(int(text.split()[5]) for text in self.lines if "is saved; run the same" in text)
 
     def end(self):
         """Reads until the process ends; returns the exit code."""

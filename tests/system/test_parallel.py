@@ -147,6 +147,7 @@ class SmallDiscriminator(nn.Module):
 
     axis_name: str = parallel.AXIS
     param_dtype: Any = jnp.float64
+    example_shape = (1, 32, 32, 3)
 
     @nn.compact
     def __call__(self, x, train=True):

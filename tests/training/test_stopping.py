@@ -60,7 +60,7 @@ def test_nothing_to_save(start, number, busy):
     assert time.perf_counter() - began < 2
     first, last = process.stdout.read().splitlines()
     assert first == f"stop      {number.name}"
-    assert "nothing is left to save; resumable" in last
+    assert "everything is saved; run the same command to resume" in last
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -95,7 +95,7 @@ def test_signal_before_the_work_is_saved(start):
     out, _ = process.communicate(timeout=10)
     assert process.returncode == 0
     assert out.splitlines()[1] == "True"
-    assert "resumable" in out.splitlines()[2]
+    assert "to resume" in out.splitlines()[2]
 
 
 def test_handlers_are_given_back():
