@@ -19,7 +19,7 @@ def get_config() -> ConfigDict:
     config.seed = 0  # of weights, order of images, crops and flips
     config.scale = 4  # times larger: 4, 2 or 1
     config.stages = STAGES  # which stages to run, one after the other
-    # Where G starts: a run folder, a .pth or .safetensors file, a name of the zoo ("RRDB_PSNR_x4"), or "scratch".
+    # Where G starts: a run folder, a .pth or .safetensors file, the name of a published model ("RRDB_PSNR_x4"), or "scratch".
     # None is scratch too, except for a GAN stage without a PSNR stage before it: that one needs a word.
     config.init_from = config_dict.placeholder(str)
     config.param_key_g = config_dict.placeholder(str)  # of that file: None: `params`; or "params_ema"
