@@ -1,4 +1,4 @@
-"""What an evaluation found as one web page: the table, and of each image the part that bicubic gets most wrong."""
+"""The result of an evaluation as one web page: the table, and of each image the part that bicubic gets most wrong."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from esrgan_jax.evaluation.scores import SCORES, Result
-from esrgan_jax.evaluation.table import TITLES, ResultTable, Row, cell
+from esrgan_jax.evaluation.scores import Result
+from esrgan_jax.evaluation.table import ResultTable, Row
 from esrgan_jax.imaging.color import rgb_to_y
+from esrgan_jax.metrics import METRICS
 from esrgan_jax.system.files import atomic_write
 
 DETAIL = 192
@@ -37,16 +38,16 @@ figure.whole img { image-rendering: auto; } figcaption { margin-top: .25em; }
 
 
 class ResultPage:
-    """Collects pictures while an evaluation runs, and writes one file that needs no other.
+    """Pictures collected while an evaluation runs, written as one file that needs no other.
 
-    It keeps no more than the details, as lossless WebP: some 0.2 MB an image.
+    Only the details are kept, as lossless WebP: some 0.2 MB per image.
     """
 
     def __init__(self) -> None:
         self._sections: list[str] = []
 
     def add(self, row: Row, result: Result, bicubic: np.ndarray, methods: tuple[str, ...]) -> None:
-        """Adds the pictures of one image.
+        """Add the pictures of one image.
 
         Args:
           row: its name and scores.
@@ -60,18 +61,21 @@ class ResultPage:
         figures = [_figure(_whole(hr, detail), "image/jpeg", "the whole image, and what is shown", "whole")]
         for method in methods:
             scores = getattr(row, method)
-            caption = f"{method}: {cell(scores, 'psnr_y')} dB, SSIM {cell(scores, 'ssim_y')}"
+            texts = [f"{m.title} {m.text(scores[key])}" for key, m in METRICS.items() if m.headline]
+            caption = f"{method}: {', '.join(texts)}"
             figures.append(_figure(_lossless(pictures[method][detail]), "image/webp", caption))
         figures.append(_figure(_lossless(hr[detail]), "image/webp", "HR, the original"))
         title = f"{html.escape(row.name)} <small>({hr.shape[1]}x{hr.shape[0]})</small>"
         self._sections.append(f'<h2>{title}</h2>\n<div class="pictures">{"".join(figures)}</div>')
 
     def write(self, path: Path, report: ResultTable) -> None:
-        """Writes the page; the whole file appears at `path`, or nothing does."""
+        """Write the page; the whole file appears at `path`, or nothing does."""
         topics = "".join(f"<dt>{topic}</dt><dd>{html.escape(text)}</dd>" for topic, text in report.head())
         span = len(report.methods)
-        titles = "".join(f'<th colspan="{span}">{TITLES[name]}</th>' for name in SCORES)
-        methods = "".join(f'<th class="{method}">{method}</th>' for _ in SCORES for method in report.methods)
+        titles = "".join(
+            f'<th colspan="{span}">{html.escape(metric.heading)}</th>' for metric in METRICS.values()
+        )
+        methods = "".join(f'<th class="{method}">{method}</th>' for method in report.methods) * len(METRICS)
         rows = "\n".join(_table_row(row, report.methods) for row in report.rows)
         page = f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -83,8 +87,8 @@ class ResultPage:
 {rows}
 </tbody><tfoot>{_table_row(report.mean(), report.methods)}</tfoot></table>
 <p>{html.escape(report.remark())}</p>
-<p>Below are, of each image, the {DETAIL}x{DETAIL} pixels that bicubic gets most wrong, with PSNR and SSIM on Y of the
-whole image. Any model shows the same part; the pixels are enlarged without smoothing.</p>
+<p>Below are, of each image, the {DETAIL}x{DETAIL} pixels that bicubic gets most wrong, with the scores of the whole
+image. Any model shows the same part; the pixels are enlarged without smoothing.</p>
 {chr(10).join(self._sections)}
 </body></html>
 """
@@ -93,7 +97,7 @@ whole image. Any model shows the same part; the pixels are enlarged without smoo
 
 
 def most_different(a: np.ndarray, b: np.ndarray, side: int) -> tuple[slice, slice]:
-    """The square (or less, where the picture is smaller) in which two pictures differ most on Y."""
+    """Return the square (or less, where the picture is smaller) in which two pictures differ most on Y."""
     height, width = min(side, b.shape[0]), min(side, b.shape[1])
     # Summed area table: the sum over every rectangle from four values.
     total = np.pad(np.cumsum(np.cumsum((rgb_to_y(a) - rgb_to_y(b)) ** 2, axis=0), axis=1), ((1, 0), (1, 0)))
@@ -106,8 +110,8 @@ def most_different(a: np.ndarray, b: np.ndarray, side: int) -> tuple[slice, slic
 
 def _table_row(row: Row, methods: tuple[str, ...]) -> str:
     cells = "".join(
-        f'<td class="{method}">{cell(getattr(row, method), name)}</td>'
-        for name in SCORES
+        f'<td class="{method}">{metric.number(getattr(row, method)[key])}</td>'
+        for key, metric in METRICS.items()
         for method in methods
     )
     return f"<tr><td>{html.escape(row.name)}</td>{cells}</tr>"

@@ -1,4 +1,4 @@
-"""A model against a set of images: PSNR and SSIM by the papers' protocol, with bicubic beside it."""
+"""A model against a set of images: the scores of METRICS by the papers' protocol, with bicubic beside it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from esrgan_jax.data.pairs import Pair, PairSource
 from esrgan_jax.errors import DataError, InferenceError
 from esrgan_jax.imaging.color import to_uint8
 from esrgan_jax.imaging.resize import imresize
-from esrgan_jax.metrics import psnr, ssim
+from esrgan_jax.metrics import METRICS
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
 
-SCORES = ("psnr_y", "psnr_rgb", "ssim_y", "ssim_rgb")
+SCORES = METRICS
 
 Upscale = Callable[[np.ndarray], "UInt8[np.ndarray, 'h w 3'] | Float[np.ndarray, 'h w 3']"]
 """uint8 RGB [h, w, 3] to the enlarged picture: uint8, or floats around [0, 1]."""
@@ -25,7 +25,7 @@ Upscale = Callable[[np.ndarray], "UInt8[np.ndarray, 'h w 3'] | Float[np.ndarray,
 
 @dataclass(frozen=True)
 class Result:
-    """One image: the pair, what the model made of it (uint8), and the scores, PSNR in dB."""
+    """One image: the pair, what the model made of it (uint8), and its score in each metric."""
 
     name: str
     pair: Pair
@@ -36,7 +36,7 @@ class Result:
 def evaluate(
     upscale: Upscale, source: PairSource, scale: int, *, crop_border: int | None = None
 ) -> Iterator[Result]:
-    """Upscales every LR picture of `source` and compares with its HR, see `protocol`.
+    """Upscale every LR picture of `source` and compare it with its HR, see `protocol`.
 
     Args:
       upscale: the model; floats are clamped to [0, 1] and rounded to 8 bits.
@@ -61,42 +61,33 @@ def evaluate(
 
 
 def evaluate_bicubic(source: PairSource, scale: int) -> dict[str, float]:
-    """The mean scores of MATLAB's bicubic enlargement."""
+    """Return the mean scores of MATLAB's bicubic enlargement."""
     return mean_scores([result.scores for result in evaluate(lambda lr: imresize(lr, scale), source, scale)])
 
 
 def mean_scores(scores: list[dict[str, float]]) -> dict[str, float]:
-    """The mean of every score over the images; infinite where one image is met exactly."""
-    return {name: float(np.mean([one[name] for one in scores])) for name in SCORES}
+    """Return the mean of every score over the images; infinite where PSNR is, for equal pictures."""
+    return {name: float(np.mean([one[name] for one in scores])) for name in METRICS}
 
 
 def score(
     name: str, sr: UInt8[np.ndarray, "h w 3"], hr: UInt8[np.ndarray, "h w 3"], crop_border: int
 ) -> dict[str, float]:
-    """The four scores of one picture; PSNR in dB, `inf` for equal pictures.
+    """Return the scores of one picture by the names in METRICS.
 
     Raises:
       DataError: the sizes differ, or the pictures are too small for this `crop_border`; says `name`.
     """
     try:
-        return {
-            f"{metric.__name__}_{channels}": metric(
-                sr, hr, crop_border=crop_border, y_channel=channels == "y"
-            )
-            for metric in (psnr, ssim)
-            for channels in ("y", "rgb")
-        }
+        return {key: metric.function(sr, hr, crop_border=crop_border) for key, metric in METRICS.items()}
     except ValueError as error:
         raise DataError(f"{name} cannot be scored: {error}") from error
 
 
 def protocol(crop_border: int) -> str:
-    """What the scores mean, in words; one sentence each for the pictures, Y, PSNR and SSIM."""
+    """Return what the scores mean, in words: a sentence each for the pictures, Y, every metric and the mean."""
+    metrics = " ".join(dict.fromkeys(metric.protocol for metric in METRICS.values()))
     return (
         f"Pictures are clamped to [0, 1], rounded to 8 bits, and {crop_border} pixels are cut from each side. "
-        "Y is the luma of BT.601 (16 to 235, not rounded). "
-        "PSNR is 10 log10(255^2 / MSE) in float64, with one MSE over R, G and B for RGB. "
-        "SSIM has an 11x11 Gaussian window of sigma 1.5, inside the picture only, and is the mean of R, G and B "
-        "for RGB. "
-        "The mean over images is that of their scores."
+        f"Y is the luma of BT.601 (16 to 235, not rounded). {metrics} The mean over images is that of their scores."
     )

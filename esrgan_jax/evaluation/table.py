@@ -1,4 +1,4 @@
-"""What an evaluation found: the lines of a table, or a JSON object."""
+"""The result of an evaluation as the lines of a table, or as a JSON object."""
 
 from __future__ import annotations
 
@@ -6,20 +6,16 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from esrgan_jax.evaluation.scores import SCORES, mean_scores, protocol
+from esrgan_jax.evaluation.scores import mean_scores, protocol
+from esrgan_jax.metrics import METRICS, Metric
 
 Scores = dict[str, float]
-
-TITLES = {"psnr_y": "PSNR Y [dB]", "psnr_rgb": "PSNR RGB [dB]", "ssim_y": "SSIM Y", "ssim_rgb": "SSIM RGB"}
-
-DIGITS = {"psnr_y": 2, "psnr_rgb": 2, "ssim_y": 4, "ssim_rgb": 4}
-"""As many as papers print."""
 
 _LONGEST_NAME = 40
 
 
 class Row(NamedTuple):
-    """One image: what to call it, and its scores."""
+    """One image: its name in the table, and its scores."""
 
     name: str
     model: Scores
@@ -28,7 +24,7 @@ class Row(NamedTuple):
 
 @dataclass
 class ResultTable:
-    """The scores of a set of images, and what they belong to.
+    """The scores of a set of images, and what was measured.
 
     Attributes:
       model: the weights, in words; "bicubic" where nothing else was evaluated.
@@ -36,7 +32,7 @@ class ResultTable:
       lr: where LR comes from, in words.
       scale: the factor.
       crop_border: pixels cut from each side before scoring.
-      names: what to call the images.
+      names: of the images.
       published: PSNR in dB and SSIM on Y that papers have for bicubic on these images, where known.
       rows: the scores of the images so far.
     """
@@ -56,7 +52,7 @@ class ResultTable:
         return ("bicubic",) if self.model == "bicubic" else ("bicubic", "model")
 
     def mean(self) -> Row:
-        """The row of means."""
+        """Return the row of means."""
         return Row(
             "mean",
             mean_scores([row.model for row in self.rows]),
@@ -64,7 +60,7 @@ class ResultTable:
         )
 
     def head(self) -> list[tuple[str, str]]:
-        """What was measured: (topic, words)."""
+        """Return what was measured: (topic, words)."""
         return [
             ("model", self.model),
             ("images", self.images),
@@ -74,26 +70,27 @@ class ResultTable:
         ]
 
     def remark(self) -> str:
-        """What papers have for bicubic on these images, where that is known; else nothing."""
+        """Return what papers have for bicubic on these images, or an empty string."""
         if self.published is None:
             return ""
         psnr, ssim = self.published
         return f"Bicubic on Y in ESRGAN's paper: {psnr:.2f} dB, {ssim:.4f}."
 
     def table_head(self) -> list[str]:
-        """The two lines above the rows."""
+        """Return the two lines above the rows."""
         width = self._name_width()
-        titles = (TITLES[name].rjust((self._width(name) + 2) * len(self.methods)) for name in SCORES)
-        methods = (method.rjust(self._width(name) + 2) for name in SCORES for method in self.methods)
+        columns = [(metric.heading, self._width(metric)) for metric in METRICS.values()]
+        titles = (heading.rjust((own + 2) * len(self.methods)) for heading, own in columns)
+        methods = (method.rjust(own + 2) for _, own in columns for method in self.methods)
         return [" " * width + "".join(titles), "image".ljust(width) + "".join(methods)]
 
     def table_row(self, row: Row) -> str:
-        """One line; a long name loses its beginning."""
+        """Return one line; a long name loses its beginning."""
         width = self._name_width()
         name = row.name if len(row.name) <= width else "..." + row.name[3 - width :]
         cells = (
-            cell(getattr(row, method), score).rjust(self._width(score) + 2)
-            for score in SCORES
+            metric.number(getattr(row, method)[key]).rjust(self._width(metric) + 2)
+            for key, metric in METRICS.items()
             for method in self.methods
         )
         return name.ljust(width) + "".join(cells)
@@ -101,12 +98,12 @@ class ResultTable:
     def _name_width(self) -> int:
         return min(max(map(len, [*self.names, "image"])), _LONGEST_NAME)
 
-    def _width(self, name: str) -> int:
-        # Two columns share the title of their score.
-        return max(len("bicubic"), -(-len(TITLES[name]) // len(self.methods)))
+    def _width(self, metric: Metric) -> int:
+        # Two columns share the heading of their metric.
+        return max(len("bicubic"), -(-len(metric.heading) // len(self.methods)))
 
     def to_json(self) -> dict[str, Any]:
-        """Everything as a JSON object; null is the infinite PSNR of equal pictures."""
+        """Return everything as a JSON object; null is the infinite PSNR of equal pictures."""
         head: dict[str, Any] = {
             "protocol": protocol(self.crop_border),
             "scale": self.scale,
@@ -124,11 +121,6 @@ class ResultTable:
             "images": images,
             "mean": {"model": _finite(mean.model), "bicubic": _finite(mean.bicubic)},
         }
-
-
-def cell(scores: Scores, name: str) -> str:
-    """One score as it is printed."""
-    return f"{scores[name]:.{DIGITS[name]}f}"
 
 
 def _finite(scores: Scores) -> dict[str, float | None]:

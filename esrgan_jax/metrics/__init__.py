@@ -1,7 +1,71 @@
-"""How close a picture is to the original: pure functions, each with its protocol in its docstring."""
+"""Metrics: how close a picture is to the original, computed as its own file says and written as METRICS says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 # Not lazy: the modules need numpy alone, and a lazy name would be shadowed by the module of the same name.
 from esrgan_jax.metrics.psnr import psnr
 from esrgan_jax.metrics.ssim import ssim
 
-__all__ = ["psnr", "ssim"]
+__all__ = ["METRICS", "Metric", "psnr", "ssim"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score of a picture and how it is written.
+
+    Attributes:
+      name: "PSNR".
+      function: (sr, hr, crop_border=pixels) -> score, of uint8 [H, W, 3]; a ValueError where it cannot be computed.
+      protocol: how it is computed, one sentence.
+      digits: decimals that are shown, as many as papers print.
+      channels: what it is measured on, "Y" or "RGB"; may be empty.
+      unit: "dB"; may be empty.
+      larger_is_better: what `keep_best` goes by.
+      headline: whether it is also shown where few fit: in the log of a run and under the pictures of a page.
+    """
+
+    name: str
+    function: Callable[..., float]
+    protocol: str
+    digits: int
+    channels: str = ""
+    unit: str = ""
+    larger_is_better: bool = True
+    headline: bool = True
+
+    @property
+    def title(self) -> str:
+        """Name and channels: "PSNR Y"."""
+        return f"{self.name} {self.channels}".rstrip()
+
+    @property
+    def heading(self) -> str:
+        """Title and unit, for a column or an axis: "PSNR Y [dB]"."""
+        return f"{self.title} [{self.unit}]" if self.unit else self.title
+
+    def number(self, score: float) -> str:
+        """Return a score without its unit: "28.42"."""
+        return f"{score:.{self.digits}f}"
+
+    def text(self, score: float) -> str:
+        """Return a score with its unit: "28.42 dB"."""
+        return f"{self.number(score)} {self.unit}".rstrip()
+
+
+_PSNR = "PSNR is 10 log10(255^2 / MSE) in float64, with one MSE over R, G and B for RGB."
+_SSIM = (
+    "SSIM has an 11x11 Gaussian window of sigma 1.5, inside the picture only, and is the mean of R, G and B "
+    "for RGB."
+)
+
+METRICS = {
+    "psnr_y": Metric("PSNR", partial(psnr, y_channel=True), _PSNR, 2, "Y", "dB"),
+    "psnr_rgb": Metric("PSNR", partial(psnr, y_channel=False), _PSNR, 2, "RGB", "dB", headline=False),
+    "ssim_y": Metric("SSIM", partial(ssim, y_channel=True), _SSIM, 4, "Y"),
+    "ssim_rgb": Metric("SSIM", partial(ssim, y_channel=False), _SSIM, 4, "RGB", headline=False),
+}
+"""What is measured, in the order in which it is shown; the first leads the log and is drawn as a curve."""

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from esrgan_jax.evaluation.scores import Result
 from esrgan_jax.imaging.resize import imresize
-from esrgan_jax.metrics import psnr
+from esrgan_jax.metrics import METRICS, psnr
 from esrgan_jax.system.files import atomic_write
 
 SHOWN_PIXELS = 480
@@ -53,7 +53,7 @@ def _labelled(image: np.ndarray, text: str) -> np.ndarray:
 
 
 def draw_curves(lines: list[dict[str, Any]], stages: Sequence[str], path: Path) -> None:
-    """Draw one column per stage: PSNR on the validation set above, losses below; bicubic is the dashed line."""
+    """Draw one column per stage: the first of METRICS above, beside bicubic's (dashed), and the losses below."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -61,15 +61,16 @@ def draw_curves(lines: list[dict[str, Any]], stages: Sequence[str], path: Path) 
     figure = Figure(figsize=(6 * len(stages), 7), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, len(stages), squeeze=False)
+    key, metric = next(iter(METRICS.items()))
     for column, stage in enumerate(stages):
         own = [line for line in lines if line["stage"] == stage]
-        evaluations = [line for line in own if "psnr_y" in line]
+        evaluations = [line for line in own if key in line]
         above, below = axes[:, column]
-        above.set(title=f"{stage} stage", ylabel="PSNR on Y, validation [dB]", xlabel="iteration")
+        above.set(title=f"{stage} stage", ylabel=f"validation: {metric.heading}", xlabel="iteration")
         if evaluations:
             iterations = [line["iteration"] for line in evaluations]
-            above.plot(iterations, [line["psnr_y"] for line in evaluations], "o-", label="EMA network")
-            above.axhline(evaluations[0]["bicubic_psnr_y"], color="grey", ls="--", label="bicubic")
+            above.plot(iterations, [line[key] for line in evaluations], "o-", label="EMA network")
+            above.axhline(evaluations[0][f"bicubic_{key}"], color="grey", ls="--", label="bicubic")
             above.legend()
         below.set(ylabel="loss, weighted", xlabel="iteration")
         for name in sorted({name for line in own for name in line if name.startswith("l_")}):

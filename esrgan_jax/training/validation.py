@@ -6,6 +6,7 @@ import contextlib
 import time
 
 from esrgan_jax.evaluation.scores import Upscale, evaluate, mean_scores
+from esrgan_jax.metrics import METRICS
 from esrgan_jax.system import parallel
 from esrgan_jax.training.recipe import States
 from esrgan_jax.training.run import Run
@@ -40,14 +41,21 @@ def validate(run: Run, name: str, states: States, iteration: int | None = None) 
     if iteration is not None:
         bicubic = {f"bicubic_{key}": value for key, value in run.data.bicubic.items()}
         run.writer.scalars(name, iteration, scores | bicubic)
-    difference = scores["psnr_y"] - run.data.bicubic["psnr_y"]
     when = "" if iteration is None else f" {iteration}"
-    run.console.say(
-        f"evaluate  {name}{when}: EMA network {scores['psnr_y']:.2f} dB, bicubic "
-        f"{run.data.bicubic['psnr_y']:.2f} dB on Y ({difference:+.2f}); SSIM {scores['ssim_y']:.4f}, "
-        f"{run.data.bicubic['ssim_y']:.4f}; {time.perf_counter() - start:.1f} s"
-    )
+    seconds = time.perf_counter() - start
+    run.console.say(f"evaluate  {name}{when}: {compared_scores(scores, run.data.bicubic)}; {seconds:.1f} s")
     return scores
+
+
+def compared_scores(network: Scores, bicubic: Scores) -> str:
+    """Return the headline metrics of METRICS in words; for the first also what the network gains over bicubic."""
+    (key, metric), *others = [item for item in METRICS.items() if item[1].headline]
+    texts = [
+        f"EMA network {metric.text(network[key])}, bicubic {metric.text(bicubic[key])} on {metric.channels} "
+        f"({network[key] - bicubic[key]:+.{metric.digits}f})"
+    ]
+    texts += [f"{other.name} {other.text(network[key])}, {other.text(bicubic[key])}" for key, other in others]
+    return "; ".join(texts)
 
 
 def _interruptible(run: Run, states: States) -> Upscale:

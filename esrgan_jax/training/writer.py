@@ -10,6 +10,7 @@ from typing import Any
 
 from esrgan_jax.evaluation.scores import Result
 from esrgan_jax.imaging.rgb_files import write_png
+from esrgan_jax.metrics import METRICS
 from esrgan_jax.system.files import append, atomic_write
 from esrgan_jax.training.figures import draw_curves, draw_sample
 from esrgan_jax.training.recipe import Recipe, States
@@ -50,7 +51,7 @@ class Writer:
             json.dumps(line) + "\n"
             for line in read_metrics(self._path)
             if (place := (self._stages.index(line["stage"]), line["iteration"])) < (order, iteration)
-            or (place == (order, iteration) and (evaluated or "psnr_y" not in line))
+            or (place == (order, iteration) and (evaluated or METRICS.keys().isdisjoint(line)))
         )
         if not self._path.exists() or self._path.read_text(encoding="utf-8") != kept:
             with atomic_write(self._path) as temporary:

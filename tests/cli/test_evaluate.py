@@ -12,8 +12,8 @@ from skimage import data
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from esrgan_jax.cli.main import main
-from esrgan_jax.evaluation.scores import SCORES
 from esrgan_jax.imaging import imresize, read_rgb, to_uint8
+from esrgan_jax.metrics import METRICS
 from esrgan_jax.weights.formats import containers
 from esrgan_jax.weights.load import load_model
 
@@ -91,7 +91,7 @@ def test_scores_are_those_of_the_saved_pictures(photos, model, tmp_path, capsys)
     hr, saved = original(photos / NAMES[2]), np.asarray(Image.open(tmp_path / "sr" / NAMES[2]))
     assert np.abs(saved.astype(int) - enlarged(model, "params_ema", hr)).max() <= 1
     for which in ("model", "bicubic"):
-        mean = {name: np.mean([image[which][name] for image in found["images"]]) for name in SCORES}
+        mean = {name: np.mean([image[which][name] for image in found["images"]]) for name in METRICS}
         assert found["mean"][which] == pytest.approx(mean)
     assert (found["scale"], found["crop_border"]) == (4, 4)
     assert found["model"] == f"{model} (RRDBNet x4), computed in float32"
@@ -118,7 +118,7 @@ def test_the_table_says_what_was_measured(photos, model, tmp_path, monkeypatch, 
         hr, saved = original(photos / name), np.asarray(Image.open(tmp_path / "out" / "sr" / name))
         both = by_scikit_image(imresize(imresize(hr, 1 / 4), 4), hr, 6), by_scikit_image(saved, hr, 6)
         digits = {"psnr_y": 2, "psnr_rgb": 2, "ssim_y": 4, "ssim_rgb": 4}
-        cells = [f"{scores[score]:.{digits[score]}f}" for score in SCORES for scores in both]
+        cells = [f"{scores[score]:.{digits[score]}f}" for score in METRICS for scores in both]
         assert line.split() == [name, *cells]
         assert all(f">{cell}<" in page for cell in cells)
     assert lines[-1].startswith("mean ")

@@ -11,8 +11,9 @@ import pytest
 
 from esrgan_jax.data.sources import open_pairs
 from esrgan_jax.errors import DataError, InferenceError
-from esrgan_jax.evaluation.scores import SCORES, evaluate, evaluate_bicubic, mean_scores
+from esrgan_jax.evaluation.scores import evaluate, evaluate_bicubic, mean_scores
 from esrgan_jax.imaging import imresize
+from esrgan_jax.metrics import METRICS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -50,7 +51,7 @@ def test_bicubic_as_documented(chelsea, tmp_path):
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     by_hand = {name: float(value) for name, value in map(str.split, done.stdout.splitlines())}
-    assert by_hand.keys() == set(SCORES)
+    assert by_hand.keys() == set(METRICS)
     assert evaluate_bicubic(chelsea, 4) == pytest.approx(by_hand, rel=0, abs=1e-9)
     assert by_hand["psnr_y"] == pytest.approx(31.473502, abs=1e-6)  # what the quickstart is measured against
 
