@@ -15,18 +15,20 @@ if TYPE_CHECKING:
 
 
 class CropPlace(NamedTuple):
-    """Which patch of a pair is taken, and how it is turned: everything random about a patch."""
+    """Which patch of a pair is taken, and how it is turned: everything random about a patch.
+
+    Attributes:
+      y, x: top and left of the HR patch in HR pixels, multiples of the scale; divided by it those of LR.
+      flip_x: mirrored left and right.
+      flip_y: mirrored top and bottom.
+      transpose: rows and columns swapped, after the mirrors.
+    """
 
     y: int
-    """Top of the HR patch in HR pixels, a multiple of the scale."""
     x: int
-    """Left of the HR patch in HR pixels, a multiple of the scale."""
     flip_x: bool
-    """Mirrored left and right."""
     flip_y: bool
-    """Mirrored top and bottom."""
     transpose: bool
-    """Rows and columns swapped, after the mirrors."""
 
 
 def draw_crop(

@@ -13,10 +13,10 @@ from esrgan_jax.data.pairs import (
     Pair,
     PairMemory,
     bicubic_lr,
-    crop_to_hr,
+    check_sizes,
     crop_to_multiple,
+    paired,
     size_text,
-    sizes_fit,
 )
 from esrgan_jax.errors import ConfigError, DataError
 from esrgan_jax.imaging.rgb_files import image_size, read_rgb, write_png
@@ -73,7 +73,8 @@ class FolderSource:
         for file in partners.hr_files:
             try:
                 partner = partners.lr_file(file)
-                size = _checked_size(file, partner, scale)
+                size = image_size(file)
+                check_sizes(scale, file, size, partner, image_size(partner) if partner else None)
             except DataError as error:
                 if skipped is None or (file == partners.hr_files[-1] and not self._hr_files):
                     raise
@@ -88,11 +89,7 @@ class FolderSource:
         return len(self._hr_files)
 
     def __getitem__(self, index: int) -> Pair:
-        pair = self._memory.get(index)
-        if pair is None:
-            pair = self._read(index)
-            self._memory.put(index, pair)
-        return pair
+        return self._memory.get_or_read(index, self._read)
 
     def name(self, index: int) -> str:
         """The path of the HR image."""
@@ -110,12 +107,10 @@ class FolderSource:
                 f"{file} had {size_text(self._sizes[index])} when it was checked and has "
                 f"{size_text(image.shape)} now: leave the folder alone while it is in use, and start again."
             )
-        hr = crop_to_multiple(image, self._scale)
         if self._lr_files is None:
+            hr = crop_to_multiple(image, self._scale)
             return {"lr": self._cached_lr(file, hr), "hr": hr}
-        lr = read_rgb(self._lr_files[index])
-        check_sizes(file, self._sizes[index], self._lr_files[index], (lr.shape[0], lr.shape[1]), self._scale)
-        return {"lr": crop_to_hr(lr, hr, self._scale), "hr": hr}
+        return paired(image, read_rgb(self._lr_files[index]), self._scale, file, self._lr_files[index])
 
     def _cached_lr(self, file: Path, hr: np.ndarray) -> np.ndarray:
         if self._scale == 1:
@@ -141,30 +136,3 @@ class FolderSource:
                 "environment variable ESRGAN_JAX_HOME at a writable folder with room."
             ) from error
         return lr
-
-
-def _checked_size(file: Path, partner: Path | None, scale: int) -> tuple[int, int]:
-    """(height, width) of an HR image, from its header."""
-    size = image_size(file)
-    if min(size) < scale:
-        raise DataError(
-            f"{file} has {size_text(size)}, too few to be shrunk {scale} times: remove it from the folder."
-        )
-    if partner is not None:
-        check_sizes(file, size, partner, image_size(partner), scale)
-    return size
-
-
-def check_sizes(
-    file: Path, size: tuple[int, int], lr_file: Path, lr_size: tuple[int, int], scale: int
-) -> None:
-    """Checks that LR's (height, width) is that of HR divided by the scale.
-
-    Raises:
-      DataError: it is not; names both files.
-    """
-    if not sizes_fit(size, lr_size, scale):
-        raise DataError(
-            f"{lr_file} ({size_text(lr_size)}) is not {file} ({size_text(size)}) shrunk {scale} times: choose the "
-            "scale that fits, mend the pair, or leave the LR folder out to have LR images made."
-        )

@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import UnidentifiedImageError
 
-from esrgan_jax.data.folder import check_sizes
 from esrgan_jax.data.lr_names import LrNames
-from esrgan_jax.data.pairs import PairSource, size_text
+from esrgan_jax.data.pairs import PairSource, check_sizes, size_text
 from esrgan_jax.errors import DataError
 from esrgan_jax.imaging.rgb_files import open_with_pillow, read_errors, read_rgb
 from esrgan_jax.system.devices import available_cores
@@ -97,9 +96,9 @@ def inspect_folder(
         if partner is not None:
             lr_findings, lr_size, _ = _inspect_file(partner)
             findings += lr_findings
-            if size is not None and lr_size is not None:
+            if size is not None and lr_size is not None and min(size) >= scale:
                 try:
-                    check_sizes(file, size, partner, lr_size, scale)
+                    check_sizes(scale, file, size, partner, lr_size)
                 except DataError as error:
                     findings.append(Finding("wrong scale", str(file), str(error)))
         return _Inspected(str(file), findings, digest)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from esrgan_jax.errors import DataError
 from esrgan_jax.imaging.resize import imresize
 
 if TYPE_CHECKING:
@@ -33,6 +36,58 @@ class PairSource(Protocol):
         """(height, width) of the HR image before cropping; None if only decoding it would tell."""
 
 
+def paired(
+    hr: UInt8[np.ndarray, "H W 3"],
+    lr: UInt8[np.ndarray, "h w 3"] | None,
+    scale: int,
+    name: str | Path,
+    lr_name: str | Path | None = None,
+) -> Pair:
+    """Return a pair whose sizes have been checked, HR cropped to a multiple of the scale and LR cropped to match.
+
+    Args:
+      hr: the picture as it was read.
+      lr: likewise; None to make it by MATLAB's bicubic.
+      scale: how many times HR is larger.
+      name: what errors call HR.
+      lr_name: what they call LR.
+
+    Raises:
+      DataError: see `check_sizes`.
+    """
+    check_sizes(scale, name, hr.shape, lr_name, None if lr is None else lr.shape)
+    cropped = crop_to_multiple(hr, scale)
+    return {"lr": bicubic_lr(cropped, scale) if lr is None else crop_to_hr(lr, cropped, scale), "hr": cropped}
+
+
+def check_sizes(
+    scale: int,
+    name: str | Path,
+    size: tuple[int, ...],
+    lr_name: str | Path | None = None,
+    lr_size: tuple[int, ...] | None = None,
+) -> None:
+    """Check that HR has at least `scale` pixels on each side, and that LR is as large as HR divided by the scale.
+
+    Args:
+      scale: how many times HR is larger.
+      name: what the error calls HR.
+      size: (height, width[, channels]) of HR.
+      lr_name: what the error calls LR.
+      lr_size: likewise of LR; None: there is none.
+
+    Raises:
+      DataError: one of the two does not hold; names the images.
+    """
+    if min(size[:2]) < scale:
+        raise DataError(f"{name} has {size_text(size)}, too few to be shrunk {scale} times: remove it.")
+    if lr_size is not None and not sizes_fit(size[:2], lr_size[:2], scale):
+        raise DataError(
+            f"{lr_name} ({size_text(lr_size)}) is not {name} ({size_text(size)}) shrunk {scale} times: choose the "
+            "scale that fits, replace one of the two, or leave out the LR images to have them made."
+        )
+
+
 def crop_to_multiple(hr: UInt8[np.ndarray, "H W 3"], scale: int) -> UInt8[np.ndarray, "H2 W2 3"]:
     """The largest top-left part of `hr` whose height and width are multiples of `scale`."""
     height, width = hr.shape[0] // scale * scale, hr.shape[1] // scale * scale
@@ -49,7 +104,7 @@ def bicubic_lr(hr: UInt8[np.ndarray, "H W 3"], scale: int) -> UInt8[np.ndarray, 
     return hr if scale == 1 else imresize(hr, 1 / scale)
 
 
-def sizes_fit(hr_size: tuple[int, int], lr_size: tuple[int, int], scale: int) -> bool:
+def sizes_fit(hr_size: tuple[int, ...], lr_size: tuple[int, ...], scale: int) -> bool:
     """Whether LR's (height, width) is HR's divided by `scale`, rounded down, or up as imresize does."""
     return all(lr in (hr // scale, -(-hr // scale)) for hr, lr in zip(hr_size, lr_size, strict=True))
 
@@ -76,6 +131,14 @@ class PairMemory:
         self._free = budget_bytes
         self._pairs: dict[int, Pair] = {}
         self._lock = threading.Lock()
+
+    def get_or_read(self, index: int, read: Callable[[int], Pair]) -> Pair:
+        """Return the pair kept under `index`; if there is none, read it and keep it."""
+        pair = self.get(index)
+        if pair is None:
+            pair = read(index)
+            self.put(index, pair)
+        return pair
 
     def get(self, index: int) -> Pair | None:
         """The pair kept under `index`, or None."""

@@ -115,20 +115,14 @@ def state_at(patches: int, process_count: int = 1) -> dict[str, int]:
 
 
 class LocatedPatch(NamedTuple):
-    """Where a training patch comes from."""
+    """Where a training patch comes from: the name of its image, then the fields of its `CropPlace`."""
 
     image: str
-    """Name of the image."""
     y: int
-    """Top of the HR patch in HR pixels; LR's is this divided by the scale."""
     x: int
-    """Left of the HR patch in HR pixels; LR's is this divided by the scale."""
     flip_x: bool
-    """Mirrored left and right."""
     flip_y: bool
-    """Mirrored top and bottom."""
     transpose: bool
-    """Rows and columns swapped, after the mirrors."""
 
 
 def locate_patches(

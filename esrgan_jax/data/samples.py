@@ -6,7 +6,7 @@ import importlib.resources
 from pathlib import Path
 from typing import NamedTuple
 
-from esrgan_jax.data.pairs import Pair, bicubic_lr, crop_to_multiple
+from esrgan_jax.data.pairs import Pair, paired
 from esrgan_jax.errors import DataError
 from esrgan_jax.imaging.rgb_files import read_rgb
 
@@ -59,8 +59,7 @@ class SampleSource:
                 )
             with importlib.resources.as_file(resource) as path:
                 image = read_rgb(Path(path))
-            hr = crop_to_multiple(image, scale)
-            pair = {"lr": bicubic_lr(hr, scale), "hr": hr}
+            pair = paired(image, None, scale, photo.file)
             for array in pair.values():
                 array.flags.writeable = False
             self._pairs.append(pair)

@@ -11,16 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from esrgan_jax.data.pairs import (
-    DEFAULT_MEMORY_BYTES,
-    Pair,
-    PairMemory,
-    bicubic_lr,
-    crop_to_hr,
-    crop_to_multiple,
-    size_text,
-    sizes_fit,
-)
+from esrgan_jax.data.pairs import DEFAULT_MEMORY_BYTES, Pair, PairMemory, paired
 from esrgan_jax.errors import DataError
 
 _WAYS_OUT = (
@@ -75,11 +66,7 @@ class TfdsSource:
         return len(self._examples)
 
     def __getitem__(self, index: int) -> Pair:
-        pair = self._memory.get(index)
-        if pair is None:
-            pair = self._read(index)
-            self._memory.put(index, pair)
-        return pair
+        return self._memory.get_or_read(index, self._read)
 
     def name(self, index: int) -> str:
         """Which example of which split of which set."""
@@ -97,21 +84,9 @@ class TfdsSource:
             raise DataError(
                 f"{self.name(index)} cannot be read ({_first_line(error)}): prepare the set again."
             ) from error
-        image = self._checked(index, example[self._hr_feature])
-        if min(image.shape[:2]) < self._scale:
-            raise DataError(
-                f"{self.name(index)} has {size_text(image.shape)}, too few to be shrunk {self._scale} times."
-            )
-        hr = crop_to_multiple(image, self._scale)
-        if self._hr_feature == "image":
-            return {"lr": bicubic_lr(hr, self._scale), "hr": hr}
-        lr = self._checked(index, example["lr"])
-        if not sizes_fit(image.shape[:2], lr.shape[:2], self._scale):
-            raise DataError(
-                f"{self.name(index)}: LR ({size_text(lr.shape)}) is not HR ({size_text(image.shape)}) shrunk "
-                f"{self._scale} times; choose the scale of the set."
-            )
-        return {"lr": crop_to_hr(lr, hr, self._scale), "hr": hr}
+        hr = self._checked(index, example[self._hr_feature])
+        lr = None if self._hr_feature == "image" else self._checked(index, example["lr"])
+        return paired(hr, lr, self._scale, self.name(index), f"LR of {self.name(index)}")
 
     def _checked(self, index: int, image: Any) -> np.ndarray:
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:

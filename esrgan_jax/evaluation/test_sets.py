@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from esrgan_jax.data.pairs import Pair, PairSource, crop_to_hr, crop_to_multiple, size_text, sizes_fit
+from esrgan_jax.data.pairs import Pair, PairSource, check_sizes, paired
 from esrgan_jax.data.sources import open_pairs
 from esrgan_jax.errors import ConfigError, DataError
 from esrgan_jax.imaging.rgb_files import IMAGE_SUFFIXES, image_size, read_rgb
@@ -158,11 +158,7 @@ class HuangSource:
             lr = hr.with_name(f"{hr.stem.removesuffix('_HR')}_LR{hr.suffix}")
             if lr not in files:
                 raise DataError(f"{hr} has no LR image: {lr} does not exist; add it.")
-            if not sizes_fit(image_size(hr), image_size(lr), scale):
-                raise DataError(
-                    f"{lr} ({size_text(image_size(lr))}) is not {hr} ({size_text(image_size(hr))}) shrunk {scale} "
-                    "times: mend the pair, or choose the scale that fits."
-                )
+            check_sizes(scale, hr, image_size(hr), lr, image_size(lr))
             self._pairs.append((hr, lr))
         if not self._pairs:
             raise DataError(f"{folder} holds no image whose name ends in _HR: check the folder.")
@@ -172,8 +168,7 @@ class HuangSource:
 
     def __getitem__(self, index: int) -> Pair:
         hr_file, lr_file = self._pairs[index]
-        hr = crop_to_multiple(read_rgb(hr_file), self._scale)
-        return {"lr": crop_to_hr(read_rgb(lr_file), hr, self._scale), "hr": hr}
+        return paired(read_rgb(hr_file), read_rgb(lr_file), self._scale, hr_file, lr_file)
 
     def name(self, index: int) -> str:
         """The path of the HR image."""

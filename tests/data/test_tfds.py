@@ -218,7 +218,7 @@ def test_format_without_random_access(data_dir, tmp_path):
 def test_wrong_scale_names_the_example(data_dir):
     source = TfdsSource("tiny_pairs", "train", 2, data_dir)
     with pytest.raises(
-        DataError, match=r"example 0 of tfds:tiny_pairs \(train\): LR .* is not HR .* shrunk 2 times"
+        DataError, match=r"LR of example 0 of tfds:tiny_pairs \(train\) .* is not example 0 .* shrunk 2 times"
     ):
         source[0]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from esrgan_jax.data.lr_names import LrNames
-from esrgan_jax.data.pairs import size_text, sizes_fit
+from esrgan_jax.data.pairs import check_sizes
 from esrgan_jax.errors import DataError
 from esrgan_jax.imaging.rgb_files import read_rgb
 
@@ -122,18 +122,11 @@ class Original:
         if isinstance(self.lr, str):
             raise DataError(self.lr)
         hr = _decode(self.hr)
-        if min(hr.image.shape[:2]) < scale:
-            raise DataError(
-                f"{self.hr.name} has {size_text(hr.image.shape)}, too few to be shrunk {scale} times: remove it."
-            )
         if self.lr is None:
+            check_sizes(scale, self.hr.name, hr.image.shape)
             return hr, None
         lr = _decode(self.lr)
-        if not sizes_fit(hr.image.shape[:2], lr.image.shape[:2], scale):
-            raise DataError(
-                f"{self.lr.name} ({size_text(lr.image.shape)}) is not {self.hr.name} "
-                f"({size_text(hr.image.shape)}) shrunk {scale} times: mend the pair, or choose the scale that fits."
-            )
+        check_sizes(scale, self.hr.name, hr.image.shape, self.lr.name, lr.image.shape)
         return hr, lr
 
 
