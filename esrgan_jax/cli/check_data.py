@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +60,7 @@ def _inspect(args: argparse.Namespace) -> CheckReport:
             scale=args.scale,
             gt_size=args.gt_size,
             lr_template=args.lr_template,
-            progress=_watch,
+            progress=_bar,
         )
     if args.lr or args.lr_template:
         raise ConfigError(f"--lr and --lr-template go with a folder of HR images, not with {args.folder}.")
@@ -70,13 +69,13 @@ def _inspect(args: argparse.Namespace) -> CheckReport:
         if tfds
         else SampleSource("train", args.scale)
     )
-    return inspection.inspect_source(source, gt_size=args.gt_size, progress=_watch)
+    return inspection.inspect_source(source, gt_size=args.gt_size, progress=_bar)
 
 
-def _watch(images: Iterable[Any], total: int) -> Iterable[Any]:
-    from tqdm import tqdm
+def _bar(images: Iterable[Any], total: int) -> Iterable[Any]:
+    from esrgan_jax.system.progress import bar
 
-    return tqdm(images, total=total, unit=" images", disable=not sys.stderr.isatty(), dynamic_ncols=True)
+    return bar(images, total=total, unit=" images")
 
 
 def _as_json(args: argparse.Namespace, report: CheckReport) -> dict[str, Any]:

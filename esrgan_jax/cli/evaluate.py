@@ -67,8 +67,6 @@ def run(args: argparse.Namespace) -> int:
     import sys
     import textwrap
 
-    from tqdm import tqdm
-
     from esrgan_jax.errors import ConfigError
     from esrgan_jax.evaluation.page import ResultPage
     from esrgan_jax.evaluation.scores import evaluate, score
@@ -76,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
     from esrgan_jax.evaluation.test_sets import open_test_set
     from esrgan_jax.imaging import imresize, write_png
     from esrgan_jax.system.files import check_writable
+    from esrgan_jax.system.progress import bar
 
     if args.crop_border is not None and args.crop_border < 0:
         raise ConfigError(f"--crop-border (={args.crop_border}) must be 0 or more.")
@@ -102,9 +101,8 @@ def run(args: argparse.Namespace) -> int:
             print("\n".join(lines))
         print("", *report.table_head(), sep="\n", flush=True)
     results = evaluate(upscale, images.source, scale, crop_border=border)
-    # The bar stays off where stderr is no terminal.
-    bar = tqdm(results, total=len(images.names), desc="evaluate", unit="image", disable=None)
-    for index, result in enumerate(bar):
+    counted = bar(results, total=len(images.names), name="evaluate", unit="image")
+    for index, result in enumerate(counted):
         bicubic, bicubic_scores = result.sr, result.scores
         if args.model != "bicubic":
             bicubic = imresize(result.pair["lr"], scale)
@@ -116,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
         if page:
             page.add(row, result, bicubic, report.methods)
         if not args.json:
-            bar.write(report.table_row(row), file=sys.stdout)
+            counted.write(report.table_row(row), file=sys.stdout)
             sys.stdout.flush()
     if page:
         page.write(args.html, report)

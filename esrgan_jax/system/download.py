@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import http.client
 import re
-import sys
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
-from tqdm import tqdm
+from esrgan_jax.system.progress import Bar, bar
 
 TRIES = 5
 TIMEOUT = 30.0  # seconds without a byte
@@ -64,15 +63,12 @@ def download(
 
 def _download_with_retries(address: str, part: Path, name: str, size: int | None) -> None:
     """Brings `part` to its full size, in several connections if need be."""
-    hidden = not sys.stderr.isatty()
-    with tqdm(
-        total=size, initial=file_size(part), desc=name, unit="B", unit_scale=True, disable=hidden
-    ) as bar:
+    with bar(total=size, initial=file_size(part), name=name, unit="B", unit_scale=True) as shown:
         for attempt in range(TRIES):
             known = size
             try:
                 if known is None or file_size(part) < known:
-                    known = _download_rest(address, part, size, bar)
+                    known = _download_rest(address, part, size, shown)
             except (OSError, http.client.HTTPException) as error:
                 if attempt == TRIES - 1 or _is_final(error):
                     raise
@@ -83,7 +79,7 @@ def _download_with_retries(address: str, part: Path, name: str, size: int | None
     raise OSError("the connection was cut again and again")
 
 
-def _download_rest(address: str, part: Path, size: int | None, bar: tqdm) -> int | None:
+def _download_rest(address: str, part: Path, size: int | None, shown: Bar) -> int | None:
     """Appends what one connection brings; the size of the whole file comes back, None if nobody knows it."""
     done = file_size(part)
     headers = {"User-Agent": "esrgan-jax"} | ({"Range": f"bytes={done}-"} if done else {})
@@ -104,11 +100,11 @@ def _download_rest(address: str, part: Path, size: int | None, bar: tqdm) -> int
         whole = int(length) if length is not None and not goes_on else None
         known = size or whole or _size_from_range(response.headers.get("Content-Range"))
         with part.open("ab" if goes_on else "wb") as target:
-            bar.total, bar.n = known, done if goes_on else 0
+            shown.total, shown.n = known, done if goes_on else 0
             # One byte more than expected is enough to know that it is another file.
             while (known is None or target.tell() <= known) and (chunk := response.read(CHUNK)):
                 target.write(chunk)
-                bar.update(len(chunk))
+                shown.update(len(chunk))
     return known
 
 

@@ -1,13 +1,29 @@
-"""What a run says while it works: phases with their time, one progress bar, and the same lines in a log file."""
+"""Progress on terminals and in logs: lines above one bar, a log file, rates and time left."""
 
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from tqdm import tqdm
+
+Bar: TypeAlias = tqdm
+
+
+def bar(items: Iterable[Any] | None = None, *, total: int | None, name: str = "", **options: Any) -> Bar:
+    """Return a progress bar on stderr; nothing is shown where that is no terminal.
+
+    Args:
+      items: what the bar hands on while it counts; None: its `update` counts.
+      total: how many there will be; None: not known.
+      name: of the work, in front of the bar.
+      options: see tqdm.
+    """
+    hidden = not sys.stderr.isatty()
+    return tqdm(items, total=total, desc=name, disable=hidden, dynamic_ncols=True, **options)
 
 
 class Console:
@@ -78,7 +94,7 @@ class Meter:
     def __init__(self, name: str, total: int, done: int):
         self._name, self._total, self._done = name, total, done
         self._paused = self._waited = 0.0
-        self._bar: tqdm | None = None
+        self._bar: Bar | None = None
         self._start: _Reading | None = None
         self._last: _Reading | None = None
 
@@ -87,13 +103,11 @@ class Meter:
         self._done += 1
         if self._bar is None:
             self._start = self._last = self._mark()
-            self._bar = tqdm(
+            self._bar = bar(
                 total=self._total,
                 initial=self._done,
-                desc=self._name,
+                name=self._name,
                 bar_format="{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]",
-                disable=not sys.stderr.isatty(),
-                dynamic_ncols=True,
             )
         else:
             self._waited += waited

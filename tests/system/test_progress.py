@@ -9,7 +9,7 @@ import pytest
 
 from esrgan_jax.system import progress
 from esrgan_jax.system.memory import peak_memory
-from esrgan_jax.system.progress import Console, Meter, duration
+from esrgan_jax.system.progress import Console, Meter, bar, duration
 
 
 class Terminal(io.StringIO):
@@ -25,6 +25,14 @@ def watched():
     stream = Terminal()
     with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
         yield stream
+
+
+def test_a_bar_is_shown_on_terminals_alone(capsys):
+    assert list(bar("ab", total=2, name="read")) == ["a", "b"]
+    assert capsys.readouterr() == ("", "")
+    with watched() as stream:
+        assert list(bar("ab", total=2, name="read")) == ["a", "b"]
+    assert "read: 100%" in stream.getvalue()
 
 
 @pytest.fixture

@@ -15,13 +15,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from esrgan_jax.data.preparation.records import RecordSet, SplitSize
 from esrgan_jax.data.preparation.shards import Shard, ShardFolder, ShardReport, Split, plan_shards
 from esrgan_jax.data.preparation.subimages import Examples
 from esrgan_jax.errors import DataError
 from esrgan_jax.system.files import atomic_write
+from esrgan_jax.system.progress import bar
 
 REPORT = "prepare.json"
 """In the folder of a finished set: what it was made of."""
@@ -125,15 +124,7 @@ class _Progress:
         self._total = sum(len(shard.originals) for shard in shards)
         self._done = sum(len(shard.originals) for shard in shards if shard.name in finished)
         self._examples = sum(report.examples for report in finished.values())
-        hidden = not sys.stderr.isatty()
-        self._bar = tqdm(
-            total=self._total,
-            initial=self._done,
-            desc="prepare",
-            unit=" images",
-            disable=hidden,
-            dynamic_ncols=True,
-        )
+        self._bar = bar(total=self._total, initial=self._done, name="prepare", unit=" images")
         self._said = time.monotonic()
 
     def __enter__(self) -> _Progress:
@@ -149,7 +140,7 @@ class _Progress:
         self._bar.set_postfix_str(f"{self._examples} examples", refresh=False)
         self._bar.update()
         if result.skipped is not None:
-            tqdm.write(f"bad       {result.skipped}", file=sys.stderr)
+            self._bar.write(f"bad       {result.skipped}", file=sys.stderr)
         if self._bar.disable and time.monotonic() - self._said >= _SECONDS_PER_LINE:
             self._said = time.monotonic()
             print(f"prepare   {self._done}/{self._total} images, {self._examples} examples", file=sys.stderr)
