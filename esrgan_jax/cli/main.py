@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Sequence
 
+import esrgan_jax
 from esrgan_jax.errors import UserError
 
 BROKEN_PIPE = 141  # as shells have it: 128 + SIGPIPE
@@ -60,12 +61,21 @@ def _run(argv: Sequence[str] | None) -> int:
         return INTERRUPTED
 
 
+class _Version(argparse.Action):
+    """Print the version; it is not looked up before."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(f"{parser.prog} {esrgan_jax.__version__}")
+        parser.exit()
+
+
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="esrgan-jax",
         description=__doc__,
         epilog="esrgan-jax COMMAND --help says more. Training: python train.py --help.",
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in COMMANDS:
         module = importlib.import_module(f"esrgan_jax.cli.{name}")

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from helpers.variables import random_variables
 
+import esrgan_jax
 from esrgan_jax.cli import main as cli
 from esrgan_jax.models import RRDBNet
 from esrgan_jax.weights.save import save_generator
@@ -34,3 +35,13 @@ def test_output_that_cannot_be_written_is_one_sentence(model):
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "No space left on device" in done.stderr
+
+
+def test_version_loads_no_jax():
+    script = (
+        "import sys; from esrgan_jax.cli.main import main\n"
+        "try: main(['--version'])\n"
+        "finally: print({'jax', 'numpy'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"esrgan-jax {esrgan_jax.__version__}\nset()\n")
