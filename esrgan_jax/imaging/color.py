@@ -1,4 +1,4 @@
-"""Conversions of pictures between uint8, [0, 1] floats and luminance."""
+"""Conversions of pictures between uint8, floats in [0, 1] and luma."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 
 def to_uint8(image: ArrayLike) -> UInt8[np.ndarray, "*shape"]:
-    """Turns [0, 1] floats into what a file holds: clamped, times 255, rounded to the nearest.
+    """Convert floats in [0, 1] to uint8: clamped, times 255, rounded to nearest.
 
     Args:
-      image: any shape and floating type (jax arrays too); values outside [0, 1] are clamped.
+      image: any shape and floating dtype (jax arrays too); values outside [0, 1] are clamped.
 
     Returns:
-      uint8 of the same shape. Halves go to the even number, as in BasicSR's `tensor2img`.
+      uint8 of the same shape. Halves are rounded to even, as in BasicSR's `tensor2img`.
 
     Source: BasicSR, basicsr/utils/img_util.py, `tensor2img`.
     """
     values = np.asarray(image)
-    # 16-bit floats have too few digits for 255 levels of product.
+    # 16-bit floats are too coarse for products up to 255.
     values = values.astype(np.result_type(values.dtype, np.float32), copy=False)
     return np.round(np.clip(values, 0, 1) * 255).astype(np.uint8)
 
@@ -31,12 +31,12 @@ def to_uint8(image: ArrayLike) -> UInt8[np.ndarray, "*shape"]:
 def to_float(
     image: UInt8[np.ndarray, "*shape"], dtype: DTypeLike = np.float32
 ) -> Float[np.ndarray, "*shape"]:
-    """Turns uint8 into floats in [0, 1]: each value divided by 255, correctly rounded in `dtype`."""
+    """Convert uint8 to floats in [0, 1]: each value divided by 255, correctly rounded in `dtype`."""
     return np.divide(image, 255, dtype=dtype)
 
 
 def rgb_to_y(image: Num[np.ndarray, "*shape 3"]) -> Float64[np.ndarray, "*shape"]:
-    """The luminance of ITU-R BT.601 that super-resolution papers measure on.
+    """Return the luma of ITU-R BT.601, which super-resolution papers measure on.
 
     Y = 16 + 65.481 R + 128.553 G + 24.966 B with R, G, B in [0, 1].
 

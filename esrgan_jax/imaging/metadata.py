@@ -1,4 +1,4 @@
-"""What a picture file holds beside its pixels: colour profile, EXIF, XMP, resolution, a PNG's own chunks."""
+"""The metadata of picture files: colour profile, EXIF, XMP, resolution, chunks of PNG."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import ExifTags, Image
 _ORIENTATION = 0x0112
 _PIXEL_SIZE = (0xA003, 0xA002)  # of the EXIF block: height, width
 
-# What describes the picture. The rest of a TIFF's tags is the layout of the old file.
+# Tags that describe the picture. The others of a TIFF describe the layout of the old file.
 _DESCRIPTIVE = {
     *(
         0x010D,
@@ -32,21 +32,21 @@ _DESCRIPTIVE = {
     ExifTags.IFD.GPSInfo,
 }
 
-# Chunks that stay true of an enlarged picture: its colours, its text. Not kept: what speaks of samples.
+# Chunks that still hold for an enlarged picture: colours and texts, not those about its samples.
 _PNG_CHUNKS = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"tEXt", b"zTXt", b"iTXt")
 _PNG_OTHERWISE = (b"XML:com.adobe.xmp\0", b"Raw profile type ")  # texts that are XMP and EXIF
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What belongs to a picture beside its pixels, the same for every format.
+    """The metadata of a picture, in one form for all formats.
 
     Attributes:
       icc: the colour profile.
       exif: the EXIF block as a TIFF structure; upright, and without a thumbnail.
       xmp: the XMP packet; upright.
       dpi: pixels per inch, (x, y).
-      png_chunks: (type, data) of a PNG's colour and text chunks, for a PNG to be written.
+      png_chunks: (type, data) of a PNG's colour and text chunks, to be written into another PNG.
     """
 
     icc: bytes | None = None
@@ -56,7 +56,7 @@ class Metadata:
     png_chunks: tuple[tuple[bytes, bytes], ...] = ()
 
     def exif_of_size(self, height: int, width: int) -> bytes | None:
-        """The EXIF block with another size of the picture in it."""
+        """Return the EXIF block with this size of the picture in it."""
         if self.exif is None:
             return None
         exif = Image.Exif()
@@ -69,9 +69,9 @@ class Metadata:
 
 
 def read_metadata(picture: Image.Image, data: bytes) -> tuple[Metadata, int, tuple[str, ...]]:
-    """The metadata of a file that Pillow has opened, its EXIF orientation (1 to 8), and notes on what was lost.
+    """Return the metadata of a file opened by Pillow, its EXIF orientation (1 to 8), and notes on what was lost.
 
-    TIFF pictures come out of their decoders upright: their orientation is 1.
+    The orientation of a TIFF is 1: decoders turn it upright.
     """
     notes: tuple[str, ...] = ()
     orientation, exif = 1, None
@@ -80,7 +80,7 @@ def read_metadata(picture: Image.Image, data: bytes) -> tuple[Metadata, int, tup
         if picture.format != "TIFF" and tags.get(_ORIENTATION) in range(1, 9):
             orientation = int(tags[_ORIENTATION])
         exif = _descriptive(tags)
-    # What cameras and programs write is broken in ways that Pillow meets with exceptions of every kind.
+    # Cameras and programs write broken EXIF, for which Pillow raises exceptions of every kind.
     except Exception:
         notes = ("its EXIF data is damaged and was left out",)
     xmp = picture.info.get("xmp")
@@ -100,7 +100,7 @@ def read_metadata(picture: Image.Image, data: bytes) -> tuple[Metadata, int, tup
 
 
 def _descriptive(tags: Image.Exif) -> bytes | None:
-    """The tags that describe the picture, upright, without the thumbnail; None if there are none."""
+    """Return the tags that describe the picture, upright, without the thumbnail; None if there are none."""
     kept: Any = Image.Exif()
     for tag in tags:
         if tag in _DESCRIPTIVE:

@@ -1,4 +1,4 @@
-"""A picture with all that belongs to it: pixels, alpha, colour profile, metadata."""
+"""A picture in memory with all that belongs to it: pixels, alpha, metadata."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Picture:
     """A picture in memory.
 
     Attributes:
-      pixels: [H, W] grey or [H, W, 3] RGB, uint8 or uint16 over their whole range. Upright.
-      alpha: [H, W] of the same dtype, 0 = transparent; None: the file has none. Not premultiplied.
+      pixels: [H, W] grey or [H, W, 3] RGB, uint8 or uint16, full range; upright.
+      alpha: [H, W] of the same dtype, 0 = transparent, not premultiplied; None: the file has none.
       metadata: colour profile, EXIF, XMP, ...
-      notes: what could not stay as it was, each a clause that goes on from the file's name.
+      notes: what had to be changed, each a clause to follow the file's name.
     """
 
     pixels: UInt[np.ndarray, "h w *c"]
@@ -41,12 +41,12 @@ class Picture:
         return self.pixels.shape[1]
 
     def samples(self) -> UInt[np.ndarray, "h w samples"]:
-        """Pixels and alpha as one array of 1 to 4 samples: grey, grey and alpha, RGB, RGBA."""
+        """Return pixels and alpha as one array of 1 to 4 samples: grey, grey and alpha, RGB, RGBA."""
         pixels = self.pixels if self.pixels.ndim == 3 else self.pixels[..., None]
         return pixels if self.alpha is None else np.concatenate([pixels, self.alpha[..., None]], axis=-1)
 
     def with_8_bits(self) -> Picture:
-        """Each value rounded to the nearest of 256 levels, with a note; the same picture if it has 8 bits."""
+        """Return the picture rounded to 8 bits, with a note; unchanged if it has 8 bits."""
         if self.pixels.dtype == np.uint8:
             return self
         return dataclasses.replace(
@@ -57,7 +57,7 @@ class Picture:
         )
 
     def on_white(self) -> Picture:
-        """Without alpha, over white, with a note; the same picture if it has no alpha."""
+        """Return the picture blended over white, with a note; unchanged if it has no alpha."""
         if self.alpha is None:
             return self
         white = np.iinfo(self.pixels.dtype).max
@@ -69,7 +69,7 @@ class Picture:
 
 
 def round_to_8_bits(values: UInt[np.ndarray, "*shape"]) -> UInt[np.ndarray, "*shape"]:
-    """16-bit values as the nearest of 256 levels."""
+    """Round 16-bit values to the nearest of 256 levels."""
     # 65535 = 255 * 257, so this is the nearest level, and never a tie.
     return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
@@ -77,10 +77,10 @@ def round_to_8_bits(values: UInt[np.ndarray, "*shape"]) -> UInt[np.ndarray, "*sh
 def fill_transparent(
     pixels: UInt[np.ndarray, "h w *c"], alpha: UInt[np.ndarray, "h w"]
 ) -> UInt[np.ndarray, "h w *c"]:
-    """Gives fully transparent pixels the colour of the nearest pixel that is not.
+    """Give fully transparent pixels the colour of the nearest pixel that is not.
 
-    What such pixels hold is accidental, most often black. A network looks at neighbourhoods, and would draw it
-    into the visible edge as a dark fringe.
+    Their values are accidental, most often black. A network looks at neighbourhoods and would draw them into the
+    visible edge as a dark fringe.
 
     Args:
       pixels: grey or RGB, not premultiplied.

@@ -1,4 +1,4 @@
-"""Pillow's images in memory <-> Picture."""
+"""Conversions between Pillow's images and Picture."""
 
 from __future__ import annotations
 

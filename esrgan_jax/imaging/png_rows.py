@@ -1,4 +1,4 @@
-"""PNG files written row by row: any height in a few megabytes of memory."""
+"""Writing PNG files row by row: any height in a few megabytes of memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from esrgan_jax.imaging.metadata import Metadata
 
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # grey, grey and alpha, RGB, RGBA
-_LEVEL = 4  # of zlib; 6, the usual, takes twice as long for photos smaller by 8 %
+_LEVEL = 4  # of zlib; the default 6 takes twice as long for photos that are 8% smaller
 _BLOCK = 1 << 20  # bytes of rows that are filtered at a time
 _INCH = 0.0254  # metres
 
@@ -27,20 +27,20 @@ def write_rows(
     dtype: np.dtype,
     metadata: Metadata,
 ) -> None:
-    """Writes a PNG whose rows arrive from top to bottom in pieces of any height.
+    """Write a PNG whose rows arrive from top to bottom in pieces of any height.
 
-    Each row is filtered by None, Sub, Up or Paeth, whichever leaves the smallest sum of differences.
+    Each row is filtered by None, Sub, Up or Paeth, whichever gives the smallest sum of absolute differences.
 
     Args:
       file: open for writing; is not closed.
-      rows: together `shape`; grey, grey and alpha, RGB or RGBA.
+      rows: [n, W, samples]: grey, grey and alpha, RGB or RGBA.
       shape: (H, W, samples) of the whole picture.
       dtype: uint8 or uint16.
-      metadata: colour profile, EXIF, XMP, resolution and the chunks to keep.
+      metadata: colour profile, EXIF, XMP, resolution and PNG chunks.
 
     Raises:
       OSError: the file cannot be written.
-      ValueError: `rows` are not as many as `shape` says.
+      ValueError: the number of rows is not that of `shape`.
 
     Source: PNG specification (W3C, third edition), sections 9, 11 and 12.
     """
@@ -75,7 +75,7 @@ def write_rows(
 def _filter(
     lines: UInt[np.ndarray, "n bytes"], above: UInt[np.ndarray, "1 bytes"], step: int
 ) -> UInt[np.ndarray, "n bytes_1"]:
-    """Filters rows; `above` is the row before them, `step` the bytes of a pixel."""
+    """Filter rows; `above` is the row before them, `step` the number of bytes per pixel."""
     up = np.concatenate([above, lines[:-1]])
     left = np.zeros_like(lines)
     left[:, step:] = lines[:, :-step]

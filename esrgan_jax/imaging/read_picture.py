@@ -1,4 +1,4 @@
-"""Picture files of every kind -> Picture."""
+"""Reading picture files of any kind as Picture."""
 
 from __future__ import annotations
 
@@ -30,15 +30,14 @@ _PNG_GREY_ALPHA = 4
 
 
 def read_picture(path: str | os.PathLike) -> Picture:
-    """Reads a picture file with all that belongs to it.
+    """Read a picture file with all that belongs to it.
 
-    8 or 16 bits a value are what the file has. Grey stays grey, alpha stays, the EXIF orientation is carried
-    out. Palettes become RGB; CMYK and Lab become sRGB through the file's own colour profile (without one, CMYK
-    as Pillow does it); such changes are in the picture's notes.
+    8 or 16 bits per value stay, as do grey and alpha; the EXIF orientation is applied. Palettes become RGB; CMYK
+    and Lab become sRGB by the file's colour profile (CMYK without one as in Pillow). The picture's notes say so.
 
     Raises:
-      DataError: the file is missing, incomplete, damaged, animated or of several pages, or no PNG, JPEG, WebP,
-        BMP or TIFF of at most 16 bits a value.
+      DataError: the file is missing, incomplete, damaged, animated, has several pages, or is no PNG, JPEG, WebP,
+        BMP or TIFF of at most 16 bits per value.
     """
     path = Path(path)
     with read_errors(path):
@@ -47,10 +46,10 @@ def read_picture(path: str | os.PathLike) -> Picture:
             file: Any = opened  # tags and frames belong to some formats only
             _refuse_multi_page(file, path)
             depth = _depth(file, data, path)
-            # Where no tag says how a TIFF lies, XMP may; Pillow obeys that and OpenCV does not.
+            # Without an orientation tag a TIFF may have one in XMP; Pillow applies it and OpenCV does not.
             in_xmp = depth == 16 and file.format == "TIFF" and _ORIENTATION not in file.tag_v2
             turn = file.getexif().get(_ORIENTATION, 1) if in_xmp else 1
-            file.load()  # Pillow alone finds every damage: see rgb_files.read_rgb
+            file.load()  # Pillow finds damage that OpenCV does not: see rgb_files.read_rgb
             metadata, orientation, lost = read_metadata(file, data)
             orientation = turn if in_xmp else orientation
             if depth == 16 and file.mode != "CMYK":
@@ -72,7 +71,7 @@ def read_picture(path: str | os.PathLike) -> Picture:
 
 
 def _refuse_multi_page(file: Any, path: Path) -> None:
-    """Refuses animations and TIFFs of several pages; smaller versions of the first page do not count."""
+    """Raise for animations and TIFFs of several pages; smaller versions of the first page do not count."""
     frames = getattr(file, "n_frames", 1)
     if frames == 1 or file.format == "MPO":  # a phone's photo with a depth map beside it
         return
@@ -83,13 +82,13 @@ def _refuse_multi_page(file: Any, path: Path) -> None:
             pages += not file.tag_v2.get(_SUBFILE, 0) & _REDUCED
         file.seek(0)
         if pages > 1:
-            raise DataError(f"{path} has {pages} pages: save each as a file of its own.")
+            raise DataError(f"{path} has {pages} pages: save each page as one file.")
         return
-    raise DataError(f"{path} is animated ({frames} frames): save each frame as a file of its own.")
+    raise DataError(f"{path} is animated ({frames} frames): save each frame as one file.")
 
 
 def _depth(file: Any, data: bytes, path: Path) -> int:
-    """Bits a value: 1, 2, 4, 8 or 16."""
+    """Return the bits per value: 1, 2, 4, 8 or 16."""
     if file.format == "PNG":
         return data[24]
     if file.format != "TIFF":
@@ -127,7 +126,7 @@ def _decode_16_bits(file: Any, data: bytes) -> Samples:
 
 
 def decode_8_bits(file: Any, depth: int) -> Samples:
-    """Pixels, alpha and notes of an image that Pillow has opened; `depth` is that of the file's values."""
+    """Return pixels, alpha and notes of an image opened by Pillow; `depth` is the file's bits per value."""
     if file.mode in ("CMYK", "LAB"):
         rgb, note = _to_srgb(file)
         return np.array(rgb), None, (note, *(("16 bits were rounded to 8",) if depth == 16 else ()))
@@ -139,20 +138,18 @@ def decode_8_bits(file: Any, depth: int) -> Samples:
     elif file.mode == "1":
         file = file.convert("L")
     elif file.mode not in ("L", "LA", "RGB", "RGBA"):
-        file = file.convert("RGB")  # YCbCr and the like: another way to write RGB
+        file = file.convert("RGB")  # YCbCr and the like
     values = np.array(file)
     if file.mode in ("LA", "RGBA"):
         pixels = values[..., 0] if file.mode == "LA" else values[..., :3]
         return np.ascontiguousarray(pixels), np.ascontiguousarray(values[..., -1]), notes
-    if (
-        isinstance(key, int) and depth < 8
-    ):  # a level of the file's; Pillow spreads pixels to 255, but this not always
+    if isinstance(key, int) and depth < 8:  # in the file's levels; Pillow scales pixels to 255, but not this
         key = 255 * min(key, 1) if depth == 1 else key * 255 // (2**depth - 1)
     return values, None if notes else key_alpha(values, key, 255), notes
 
 
 def key_alpha(values: UInt[np.ndarray, "h w *c"], key: Any, opaque: int) -> UInt[np.ndarray, "h w"] | None:
-    """The alpha of a picture in which one colour (Pillow's `info["transparency"]`) is transparent."""
+    """Return the alpha of a picture in which one colour (Pillow's `info["transparency"]`) is transparent."""
     if not isinstance(key, int | tuple):
         return None
     same = values == np.asarray(key)
@@ -187,7 +184,7 @@ def _to_srgb(file: Any) -> tuple[Image.Image, str]:
 
 
 def _apply_orientation(values: UInt[np.ndarray, "h w *c"], orientation: int) -> UInt[np.ndarray, "h2 w2 *c"]:
-    """Turns and mirrors a picture as its EXIF orientation (1 to 8) says."""
+    """Turn and mirror a picture by its EXIF orientation (1 to 8)."""
     if orientation >= 5:
         values = values.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):

@@ -1,4 +1,4 @@
-"""MATLAB's bicubic `imresize`: the low-resolution half of every super-resolution benchmark comes from it."""
+"""MATLAB's bicubic `imresize`, which makes the low-resolution images of super-resolution benchmarks."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
 
 
 def imresize(image: Num[np.ndarray, "h w *c"], scale: float) -> Num[np.ndarray, "h_out w_out *c"]:
-    """Resizes a picture as MATLAB's `imresize(image, scale)` does: bicubic and antialiased.
+    """Resize a picture as MATLAB's `imresize(image, scale)`: bicubic and antialiased.
 
-    Cubic kernel with a = -0.5, stretched by 1 / `scale` when shrinking, mirrored borders; rows first, then
-    columns, in float64. As in MATLAB, what lies between the two axes has the type of `image`: uint8 is rounded
-    and clipped twice. For `im2uint8(imresize(im2double(image), scale))`, which is rounded once and differs by
-    1 here and there, pass floats: `to_uint8(imresize(to_float(image, np.float64), scale))`.
+    Cubic kernel with a = -0.5, stretched by 1 / `scale` when shrinking; mirrored borders; rows first, then columns;
+    float64. As in MATLAB, the result of the first pass has the dtype of `image`: uint8 is rounded and clipped twice.
+    For `im2uint8(imresize(im2double(image), scale))`, which is rounded once and may differ by 1, pass floats:
+    `to_uint8(imresize(to_float(image, np.float64), scale))`.
 
     Args:
-      image: [H, W] or [H, W, C], uint8 or any floating type, any range.
+      image: [H, W] or [H, W, C], uint8 or any floating dtype, any range.
       scale: output size / input size; the output has ceil(H * scale) x ceil(W * scale) pixels.
 
     Returns:
-      The resized picture in the type of `image`. Floating results are not clipped and overshoot at edges, and
-      nothing is rounded on the way; uint8 results are rounded (half up) and clipped.
+      The resized picture in the dtype of `image`. Floats are neither clipped nor rounded and overshoot at edges;
+      uint8 is rounded (half up) and clipped.
 
     Raises:
-      ValueError: `scale` is not a positive number, or `image` is empty or of another shape or type.
+      ValueError: `scale` is not a positive number, or `image` is empty or has another shape or dtype.
 
     Source: MathWorks, imresize.m (its rule of contributions, and Keys' kernel); each pass returns the class of
     its input, rows go first when both scales are equal. All 366 uint8 values that Octave's image package
@@ -48,12 +48,12 @@ def imresize(image: Num[np.ndarray, "h w *c"], scale: float) -> Num[np.ndarray, 
 
 
 def _resize_rows(image: Num[np.ndarray, "n ..."], scale: float) -> Num[np.ndarray, "n_out ..."]:
-    """Resizes the first axis: uint8 into uint8, floats into float64."""
+    """Resize the first axis: uint8 to uint8, floats to float64."""
     weights, indices = _contributions(len(image), scale)
     size, taps = weights.shape
     starts = np.arange(0, size * taps + 1, taps)
-    # A sparse product, not a dense one: BLAS starts threads of its own, which on a busy machine (a training
-    # run and its decoders) made this ten times slower. Repeated indices, at borders, add up as they should.
+    # A sparse product, not a dense one: the threads of BLAS made this ten times slower on a busy machine (a training
+    # run and its decoders). Repeated indices, at borders, add up as they should.
     matrix = csr_array((weights.ravel(), indices.ravel(), starts), shape=(size, len(image)))
     matrix.eliminate_zeros()
     result = matrix @ image.reshape(len(image), -1).astype(np.float64)
@@ -66,10 +66,10 @@ def _resize_rows(image: Num[np.ndarray, "n ..."], scale: float) -> Num[np.ndarra
 def _contributions(
     size: int, scale: float
 ) -> tuple[Float64[np.ndarray, "n_out taps"], Int[np.ndarray, "n_out taps"]]:
-    """Which inputs (from 0) each output of one axis is made of, and with which weights."""
+    """Return the weights and the indices (from 0) of the inputs of each output of one axis."""
     stretch = min(scale, 1.0)
     width = 4 / stretch
-    # Positions count pixels from 1, as in MATLAB: the formulas are the same to the last bit.
+    # Positions count from 1, as in MATLAB: the formulas are the same to the last bit.
     centre = np.arange(1, math.ceil(size * scale) + 1) / scale + 0.5 * (1 - 1 / scale)
     first = np.floor(centre - width / 2)
     positions = first[:, None] + np.arange(math.ceil(width) + 2)

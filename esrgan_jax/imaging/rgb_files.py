@@ -1,4 +1,4 @@
-"""Picture files: find them, read them as RGB, write PNG."""
+"""Picture files as 8-bit RGB: find, read, write as PNG."""
 
 from __future__ import annotations
 
@@ -23,54 +23,54 @@ if TYPE_CHECKING:
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 READABLE = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
-"""What is read, by Pillow's names."""
+"""Formats that are read, by Pillow's names."""
 
 _BITS, _PLANAR, _SEPARATE = 258, 284, 2  # tags of TIFF
 
 
 def read_rgb(path: str | os.PathLike) -> UInt8[np.ndarray, "h w 3"]:
-    """Reads a picture file as 8-bit RGB.
+    """Read a picture file as 8-bit RGB.
 
-    Grey becomes three equal channels, palettes and CMYK become RGB, alpha is dropped, 16-bit values are
-    rounded to the nearest of 256 levels, and of several pages or frames the first is read. EXIF orientation
-    is ignored: pairs of training pictures lie as they are stored. (The orientation tag of TIFF is obeyed.)
+    Grey becomes three equal channels, palettes and CMYK become RGB, alpha is dropped, 16 bits are rounded to 8, and
+    of several pages or frames the first is read. The EXIF orientation is ignored, because pairs of training pictures
+    match as they are stored; the orientation tag of TIFF is applied.
 
     Returns:
       uint8 [H, W, 3] in [0, 255].
 
     Raises:
       DataError: the file is missing, incomplete, damaged, or no PNG, JPEG, WebP, BMP or TIFF of at most 16
-        bits a value. Damage that leaves a JPEG decodable cannot be seen: the format has no checksum.
+        bits per value. Damage that leaves a JPEG decodable is not found: the format has no checksum.
     """
     path = Path(path)
-    # Pillow, not OpenCV, decides whether a file is sound: OpenCV has returned half-grey pictures for
-    # truncated files, and reports errors to stderr only. The two decode equally fast and to equal values.
+    # Pillow, not OpenCV, decides whether a file is intact: OpenCV has returned half-grey pictures for truncated
+    # files, and reports errors on stderr only. Both decode equally fast and to equal values.
     with read_errors(path):
         data = path.read_bytes()
         with open_with_pillow(io.BytesIO(data)) as picture:
             if picture.mode in ("F", "I"):
-                raise DataError(f"{path} has 32 bits a value: save it with 8 or 16.")
+                raise DataError(f"{path} has 32 bits per value: save it with 8 or 16.")
             refuse_separate_planes(picture, path)
-            # Pillow keeps the upper 8 bits of 16, without rounding.
+            # Pillow keeps the upper 8 of 16 bits, without rounding.
             is_16_bit = picture.format in ("PNG", "TIFF") and ";16" in str(picture.tile)
-            # Converting a palette with transparency warns that alpha is lost: it is meant to be.
+            # Without it, converting a palette warns that alpha is lost.
             picture.info.pop("transparency", None)
             image = np.array(picture.convert("RGB"))
         return _decode_16_bit(data) if is_16_bit else image
 
 
 def open_with_pillow(file: str | os.PathLike | io.BytesIO) -> Any:
-    """Opens a picture of one of FORMATS, of up to 2**30 pixels (OpenCV's limit); decodes nothing yet."""
+    """Open a picture of one of READABLE, up to 2**30 pixels (OpenCV's limit), without decoding it."""
     # Pillow refuses above 179 megapixels; a 12-megapixel photo upscaled by 4 has 192.
     Image.MAX_IMAGE_PIXELS = 2**30
     return Image.open(file, formats=READABLE)
 
 
 def image_size(path: str | os.PathLike) -> tuple[int, int]:
-    """Reads (height, width) in pixels from the header alone, as `read_rgb` would return them.
+    """Read (height, width) in pixels, as `read_rgb` would return them, from the header alone.
 
     Raises:
-      DataError: the file is missing or its header is not that of a picture; damage further on goes unseen.
+      DataError: the file is missing or its header is not that of a picture; damage after it is not found.
     """
     path = Path(path)
     with read_errors(path), open_with_pillow(path) as picture:
@@ -78,7 +78,7 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
 
 
 def write_png(path: str | os.PathLike, image: UInt8[np.ndarray, "h w 3"]) -> None:
-    """Writes uint8 RGB [H, W, 3] as an 8-bit PNG: the whole file appears at `path`, or nothing does.
+    """Write uint8 RGB [H, W, 3] as an 8-bit PNG, atomically.
 
     Raises:
       ValueError: `image` is not uint8 [H, W, 3].
@@ -92,7 +92,7 @@ def write_png(path: str | os.PathLike, image: UInt8[np.ndarray, "h w 3"]) -> Non
 
 
 def find_images(folder: str | os.PathLike) -> list[Path]:
-    """Lists the picture files in a folder and its subfolders, sorted, by suffix in any case.
+    """Return the picture files in a folder and its subfolders, sorted; suffixes may be in any case.
 
     Links to folders are followed; names that begin with a dot are skipped, folders included.
 
@@ -119,7 +119,7 @@ def _decode_16_bit(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def refuse_separate_planes(picture: Any, path: Path) -> None:
-    """Refuses a TIFF that holds red, green and blue one after the other with 16 bits: nobody here decodes it."""
+    """Raise for a TIFF with 16 bits in separate planes, which neither Pillow nor OpenCV decodes."""
     if picture.format != "TIFF":
         return
     if picture.tag_v2.get(_PLANAR) == _SEPARATE and max(picture.tag_v2.get(_BITS, (1,))) > 8:
@@ -128,14 +128,14 @@ def refuse_separate_planes(picture: Any, path: Path) -> None:
 
 @contextlib.contextmanager
 def read_errors(path: Path) -> Iterator[None]:
-    """Turns every failure to read `path` into a DataError of one sentence."""
+    """Turn any failure to read `path` into a DataError."""
     try:
         yield
     except DataError:
         raise
     except UnidentifiedImageError as error:
         raise DataError(f"{path} {_what_it_is(path)}") from error
-    # Decoders meet damaged bytes with exceptions of every kind: SyntaxError, struct.error, ValueError, ...
+    # Decoders raise exceptions of every kind for damaged bytes: SyntaxError, struct.error, ValueError, ...
     except Exception as error:
         if isinstance(error, OSError) and error.strerror:
             raise DataError(f"{path} cannot be opened ({error.strerror}): check the path.") from error
@@ -143,11 +143,13 @@ def read_errors(path: Path) -> Iterator[None]:
 
 
 def _what_it_is(path: Path) -> str:
-    """What is wrong with a file in which Pillow sees no picture, and the way out."""
+    """Say what is wrong with a file in which Pillow finds no picture, and what to do."""
     with path.open("rb") as file:
         head = file.read(4)
     if head == b"GIF8":
-        return "is a GIF, which is not read: save it, or each of its frames, as PNG."
+        return "is a GIF, which cannot be read: save it, or each of its frames, as PNG."
     if head in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return "is a TIFF of an unusual layout or damaged: save it as grey or RGB with 8 or 16 bits a value."
+        return (
+            "is a TIFF of an unusual layout or damaged: save it as grey or RGB with 8 or 16 bits per value."
+        )
     return "is not a PNG, JPEG, WebP, BMP or TIFF picture, or its beginning is damaged: replace or remove it."

@@ -1,4 +1,4 @@
-"""TIFF files written row by row: any height in a few megabytes of memory."""
+"""Writing TIFF files row by row: any height in a few megabytes of memory."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from esrgan_jax.imaging.metadata import Metadata
 
-_LEVEL = 4  # of zlib; 6, the usual, takes twice as long for photos smaller by some percent
+_LEVEL = 4  # of zlib; the default 6 takes twice as long for photos that are a few percent smaller
 _STRIP = 1 << 20  # bytes of rows that are compressed at a time
-_CLASSIC = 2**32 - 2**26  # bytes that the 32-bit offsets of the classic format surely reach
+_CLASSIC = 2**32 - 2**26  # bytes of pixels that certainly fit the 32-bit offsets of the classic format
 _XMP = 700
 
 
@@ -30,20 +30,20 @@ def write_rows(
     dtype: np.dtype,
     metadata: Metadata,
 ) -> None:
-    """Writes a TIFF (deflate, horizontal predictor) whose rows arrive from top to bottom in pieces of any height.
+    """Write a TIFF (deflate, horizontal predictor) whose rows arrive from top to bottom in pieces of any height.
 
     Pictures of more than 4 GB become BigTIFF.
 
     Args:
       path: the file.
-      rows: together `shape`; grey, RGB or RGBA.
+      rows: [n, W, samples]: grey, RGB or RGBA.
       shape: (H, W, samples) of the whole picture.
       dtype: uint8 or uint16.
       metadata: colour profile, EXIF, XMP and resolution.
 
     Raises:
       OSError: the file cannot be written.
-      ValueError: `rows` are not as many as `shape` says.
+      ValueError: the number of rows is not that of `shape`.
 
     Source: TIFF 6.0, and its supplement 2 for the compression.
     """
@@ -72,14 +72,14 @@ def write_rows(
             metadata=None,
             software=False,
         )
-        next(strips, None)  # tifffile asks for no more than it needs; what is left counts the rows
+        next(strips, None)  # tifffile stops after the last strip; this counts rows that are left
     _append_blocks(path, exif, big)
 
 
 def _strips(
     rows: Iterable[UInt[np.ndarray, "n w samples"]], height_of_strip: int, height: int, dtype: np.dtype
 ) -> Iterator[bytes]:
-    """Rows in pieces of any height as compressed strips of a fixed one; only the last may be lower."""
+    """Yield compressed strips of equal height from rows in pieces of any height; the last may be lower."""
     waiting: list[np.ndarray] = []
     count = given = 0
     for piece in rows:
@@ -110,7 +110,7 @@ def _extra_tags(exif: Any, metadata: Metadata) -> Iterator[tuple[int, int, int, 
     for tag in exif:
         value = exif[tag]
         if tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
-            # Where it lies is not known yet, and tifffile takes this tag from nobody: a neighbour keeps its place.
+            # The block's offset is not known yet, and tifffile refuses this tag: its neighbour reserves the entry.
             yield tag - 1, TiffTags.LONG, 1, 0, True
         elif isinstance(value, str):
             yield tag, TiffTags.ASCII, 0, value.encode("utf-8", "replace").decode("latin-1"), True
@@ -121,7 +121,7 @@ def _extra_tags(exif: Any, metadata: Metadata) -> Iterator[tuple[int, int, int, 
 
 
 def _append_blocks(path: Path, exif: Any, big: bool) -> None:
-    """Puts the EXIF and GPS blocks at the end of the file and their places into its tags."""
+    """Append the EXIF and GPS blocks to the file, and write their offsets into its tags."""
     header = b"II\x2b\0\x08\0\0\0" + bytes(8) if big else b"II*\0" + bytes(4)
     with tifffile.TiffFile(path, mode="r+") as file:
         tags = file.pages.first.tags

@@ -1,4 +1,4 @@
-"""Picture -> picture files."""
+"""Writing Picture to files of any kind."""
 
 from __future__ import annotations
 
@@ -23,45 +23,45 @@ if TYPE_CHECKING:
     from esrgan_jax.imaging.metadata import Metadata
 
 WRITABLE = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WebP", "tif": "TIFF", "tiff": "TIFF"}
-"""What is written, by the suffix of the file."""
+"""Formats that are written, by the suffix of the file."""
 
 STREAMED = ("PNG", "TIFF")
-"""Formats that are written row by row, and hold 16 bits."""
+"""Formats that are written row by row and can hold 16 bits."""
 
 QUALITY = 95
 
-_JPEG_SEGMENT = 65_400  # bytes that EXIF or XMP may have, with the edited size of the picture
-_LARGEST = {"JPEG": 65_500, "WebP": 16_383}  # pixels a side: the formats' own limits
+_JPEG_SEGMENT = 65_400  # bytes of EXIF or XMP that fit, with the edited size of the picture
+_LARGEST = {"JPEG": 65_500, "WebP": 16_383}  # pixels per side, limits of the formats
 
 
 def format_of(path: str | os.PathLike) -> str | None:
-    """PNG, JPEG, WebP or TIFF, by the suffix of the name; None: it is not written."""
+    """Return PNG, JPEG, WebP or TIFF, by the suffix of the name; None for others."""
     return WRITABLE.get(Path(path).suffix.lower().removeprefix("."))
 
 
 def check_size(path: str | os.PathLike, height: int, width: int) -> None:
-    """Whether a picture of that size fits into a file of that name.
+    """Check that the format of a file can hold a picture of this size.
 
     Raises:
-      DataError: it does not.
+      DataError: it cannot.
     """
     name = format_of(path) or ""
     if max(height, width) > _LARGEST.get(name, 2**31 - 1):
         raise DataError(
-            f"{path} cannot have {width}x{height} pixels: {name} ends at {_LARGEST[name]} a side; "
+            f"{path} cannot have {width}x{height} pixels: {name} allows {_LARGEST[name]} per side; "
             "choose PNG or TIFF."
         )
 
 
 def fit_to_format(picture: Picture, path: str | os.PathLike) -> Picture:
-    """The picture as a file of that name can hold it; what had to be changed is added to its notes."""
+    """Return the picture as a file of that name can hold it, with notes on what had to be changed."""
     name = format_of(path)
     if name in ("JPEG", "WebP"):
         picture = picture.with_8_bits()
     if name == "JPEG":
         picture = picture.on_white()
     if name == "TIFF" and picture.pixels.ndim == 2 and picture.alpha is not None:
-        # Most programs read such a TIFF wrongly, or not at all.
+        # Few programs read such a TIFF correctly.
         picture = dataclasses.replace(
             picture,
             pixels=np.repeat(picture.pixels[..., None], 3, axis=2),
@@ -84,9 +84,9 @@ def _without(picture: Picture, field: str, note: str) -> Picture:
 
 
 def write_picture(path: str | os.PathLike, picture: Picture, quality: int = QUALITY) -> tuple[str, ...]:
-    """Writes a picture in the format that the name says: the whole file appears at `path`, or nothing does.
+    """Write a picture in the format of the suffix, atomically.
 
-    PNG and TIFF hold everything. JPEG and WebP hold 8 bits; in JPEG alpha is put over white.
+    PNG and TIFF hold everything. JPEG and WebP hold 8 bits; for JPEG alpha is blended over white.
 
     Args:
       path: ends in .png, .jpg, .jpeg, .webp, .tif or .tiff.
@@ -94,10 +94,10 @@ def write_picture(path: str | os.PathLike, picture: Picture, quality: int = QUAL
       quality: of JPEG and WebP, 1 to 100; 100 is lossless in WebP.
 
     Returns:
-      The picture's notes and what else had to be changed, see `fit`.
+      The picture's notes and what else had to be changed, see `fit_to_format`.
 
     Raises:
-      DataError: the format cannot hold a picture of that size.
+      DataError: the format cannot hold a picture of this size.
       OSError: the file cannot be written.
     """
     picture = fit_to_format(picture, path)
@@ -106,7 +106,7 @@ def write_picture(path: str | os.PathLike, picture: Picture, quality: int = QUAL
     if format_of(path) in STREAMED:
         write_rows(path, [samples], samples.shape, samples.dtype, picture.metadata)
     else:
-        # Into memory first: Pillow's encoders forget why a file could not be written.
+        # Into memory first: errors of Pillow's encoders do not say why a file could not be written.
         encoded = _encode(samples, picture.metadata, format_of(path) or "", quality)
         with atomic_write(path) as temporary:
             temporary.write_bytes(encoded)
@@ -120,13 +120,13 @@ def write_rows(
     dtype: np.dtype,
     metadata: Metadata,
 ) -> None:
-    """Writes a PNG or TIFF whose rows arrive from top to bottom: whole, or not at all if an error comes instead.
+    """Write a PNG or TIFF whose rows arrive from top to bottom, atomically.
 
-    Args: see `png_rows.write_rows`; TIFF takes grey with alpha as RGB with alpha.
+    The arguments are those of `png_rows.write_rows`; grey with alpha must be RGB with alpha for TIFF.
 
     Raises:
       OSError: the file cannot be written.
-      ValueError: `rows` are not as many as `shape` says.
+      ValueError: the number of rows is not that of `shape`.
     """
     with atomic_write(path) as temporary:
         if format_of(path) == "TIFF":
