@@ -84,8 +84,8 @@ def locate(path_or_name: PathOrName) -> Path:
     if str(path_or_name) in ZOO:
         return fetch_weights(str(path_or_name))
     raise WeightFileError(
-        f"{path} does not exist. Give a .pth or .safetensors file, a run folder or the name of a published model "
-        f"({', '.join(ZOO)})."
+        f"{path} does not exist. Give a .pth or .safetensors file, a run folder or a model name "
+        "(`esrgan-jax models`)."
     )
 
 

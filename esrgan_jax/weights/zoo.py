@@ -23,7 +23,9 @@ class ZooFile:
       size: in bytes.
       sha256: its checksum, as published or as several independent projects state it.
       licence: of the repository that publishes it.
-      about: what it is.
+      about: what it is for.
+      network: its name in weights/architectures.
+      scale: how many times it enlarges; None: it does not.
     """
 
     address: str
@@ -31,11 +33,18 @@ class ZooFile:
     sha256: str
     licence: str
     about: str
+    network: str
+    scale: int | None = None
 
     @property
     def path(self) -> Path:
         """Where the downloaded file is, or will be."""
         return cache_dir() / "weights" / self.address.rsplit("/", 1)[-1]
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether it was downloaded before."""
+        return file_size(self.path) == self.size
 
 
 _REAL_ESRGAN = "https://github.com/xinntao/Real-ESRGAN/releases/download"
@@ -48,6 +57,8 @@ ZOO = {
         "65fece06e1ccb48853242aa972bdf00ad07a7dd8938d2dcbdf4221b59f6372ce",
         "Apache-2.0 (github.com/xinntao/ESRGAN)",
         "the paper's ESRGAN, trained with a GAN",
+        "RRDBNet",
+        4,
     ),
     "RRDB_PSNR_x4": ZooFile(
         f"{_ESRGAN}/RRDB_PSNR_x4.pth",
@@ -55,6 +66,8 @@ ZOO = {
         "f372b59f22929e1bc83fa58d78215c96f976de3b2eaeee736da1b348913da6cc",
         "Apache-2.0 (github.com/xinntao/ESRGAN)",
         "the paper's network before the GAN: highest PSNR",
+        "RRDBNet",
+        4,
     ),
     "RealESRGAN_x4plus": ZooFile(
         f"{_REAL_ESRGAN}/v0.1.0/RealESRGAN_x4plus.pth",
@@ -62,13 +75,17 @@ ZOO = {
         "4fa0d38905f75ac06eb49a7951b426670021be3018265fd191d2125df9d682f1",
         "BSD-3-Clause (github.com/xinntao/Real-ESRGAN)",
         "Real-ESRGAN for photographs of unknown quality",
+        "RRDBNet",
+        4,
     ),
     "RealESRGAN_x2plus": ZooFile(
         f"{_REAL_ESRGAN}/v0.2.1/RealESRGAN_x2plus.pth",
         67_061_725,
         "49fafd45f8fd7aa8d31ab2a22d14d91b536c34494a5cfe31eb5d89c2fa266abb",
         "BSD-3-Clause (github.com/xinntao/Real-ESRGAN)",
-        "the same, twice as large",
+        "Real-ESRGAN for photographs of unknown quality, twice as large",
+        "RRDBNet",
+        2,
     ),
     "RealESRGAN_x4plus_anime_6B": ZooFile(
         f"{_REAL_ESRGAN}/v0.2.2.4/RealESRGAN_x4plus_anime_6B.pth",
@@ -76,6 +93,8 @@ ZOO = {
         "f872d837d3c90ed2e05227bed711af5671a6fd1c9f7d7e91c911a61f155e99da",
         "BSD-3-Clause (github.com/xinntao/Real-ESRGAN)",
         "Real-ESRGAN for drawings: 6 blocks, four times as fast",
+        "RRDBNet",
+        4,
     ),
     "vgg19": ZooFile(
         "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
@@ -83,6 +102,7 @@ ZOO = {
         "dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44",
         "BSD-3-Clause (github.com/pytorch/vision)",
         "torchvision's VGG19 (ImageNet), for the perceptual loss",
+        "vgg19",
     ),
 }
 
@@ -101,7 +121,7 @@ def fetch_weights(name: str) -> Path:
         file by hand.
     """
     file = ZOO[name]
-    if file_size(file.path) == file.size:
+    if file.is_cached:
         return file.path
     by_hand = f"download {file.address} by other means and save it as {file.path}"
     print(f"download  {name}, {file.size / 1e6:.0f} MB, {file.licence}", file=sys.stderr)

@@ -134,7 +134,7 @@ def test_the_wrong_network(both, tmp_path):
     with pytest.raises(WeightFileError, match="is a generator: a feature network is needed here"):
         load_vgg(both)
     with pytest.raises(
-        WeightFileError, match=r"does not exist\. Give a .* or the name of a published model .*RRDB_PSNR_x4"
+        WeightFileError, match=r"does not exist\. Give a .* or a model name \(`esrgan-jax mod"
     ):
         load_model(tmp_path / "nowhere.pth")
 

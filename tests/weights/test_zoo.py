@@ -11,6 +11,7 @@ from esrgan_jax.errors import WeightFileError
 from esrgan_jax.models import RRDBNet
 from esrgan_jax.system import download
 from esrgan_jax.weights import zoo
+from esrgan_jax.weights.architectures import ARCHITECTURES
 from esrgan_jax.weights.formats import containers
 from esrgan_jax.weights.load import load_model
 
@@ -67,7 +68,9 @@ def server(tmp_path, monkeypatch):
 
 
 def register(monkeypatch, address, content):
-    file = zoo.ZooFile(address, len(content), hashlib.sha256(content).hexdigest(), "none", "a test")
+    file = zoo.ZooFile(
+        address, len(content), hashlib.sha256(content).hexdigest(), "none", "a test", "RRDBNet", 4
+    )
     monkeypatch.setitem(zoo.ZOO, "net", file)
 
 
@@ -163,5 +166,7 @@ def test_the_files_of_the_zoo_are_well_described():
         assert file.address.startswith("https://")
         assert len(bytes.fromhex(file.sha256)) == 32
         assert file.path.name.startswith(name)
+        assert file.network in ARCHITECTURES
+        assert (file.scale is None) == (ARCHITECTURES[file.network].role != "generator")
     # torchvision names its files after the first digits of their checksums.
     assert zoo.ZOO["vgg19"].address.endswith(f"-{zoo.ZOO['vgg19'].sha256[:8]}.pth")
