@@ -52,17 +52,17 @@ MUTATIONS = {
     ),
     "order of the statistics": Mutation(
         "training/steps.py",
-        "(sr_moments, hr_moments, sr_moments) if gan_loss",
-        "(hr_moments, sr_moments, sr_moments) if gan_loss",
+        "forwards_in_generator_step = (hr, sr) if",
+        "forwards_in_generator_step = (sr, hr) if",
         f"{GOLDENS}[gan_vanilla_relativistic]",
     ),
     "unbiased variance": Mutation(
         "models/layers.py", "(count / max(count - 1, 1))", "1.0", f"{GOLDENS}[gan_vanilla_relativistic]"
     ),
     "EMA timing": Mutation(
-        "training/steps.py",
-        "update_ema(g.ema, params, ema_decay)",
-        "update_ema(g.ema, g.params, ema_decay)",
+        "training/state.py",
+        "update_ema(self.ema, params, ema_decay)",
+        "update_ema(self.ema, self.params, ema_decay)",
         f"{GOLDENS}[pixel]",
     ),
     "slope 0.2": Mutation(
@@ -72,7 +72,7 @@ MUTATIONS = {
         f"{GOLDENS}[pixel]",
     ),
     "residual scale 0.2 of a dense block": Mutation(
-        "models/rrdbnet.py", "(features), KEPT) * 0.2 + x", "(features), KEPT) * 0.1 + x", f"{GOLDENS}[pixel]"
+        "models/rrdbnet.py", "SAVED_FOR_BACKWARD) * 0.2", "SAVED_FOR_BACKWARD) * 0.1", f"{GOLDENS}[pixel]"
     ),
     "residual scale 0.2 of an RRDB": Mutation(
         "models/rrdbnet.py", "y * 0.2 + x", "y * 0.1 + x", f"{GOLDENS}[pixel]"
@@ -96,14 +96,14 @@ MUTATIONS = {
         f"{GOLDENS}[gan_init_iters]",
     ),
     "update that is not finite": Mutation(
-        "training/steps.py",
-        "return jax.tree.map(lambda x, y: jnp.where(first, x, y), tree, other)",
-        "return tree",
+        "training/state.py",
+        "jnp.where(finite, new, old)",
+        "new",
         f"{GUARD}::test_pixel_iterations_in_a_row",
     ),
     "loss that is not finite": Mutation(
-        "training/steps.py",
-        "jax.tree.leaves((norm, others))",
+        "training/state.py",
+        "jax.tree.leaves((norm, losses, model_state))",
         "jax.tree.leaves(norm)",
         f"{GUARD}::test_pixel_iterations_in_a_row",
     ),
@@ -114,9 +114,9 @@ MUTATIONS = {
         f"{GUARD}::test_pixel_iterations_in_a_row",
     ),
     "statistics of a skipped update": Mutation(
-        "training/steps.py",
-        "(d.params, d.batch_stats, d.opt_state)",
-        "(d.params, batch_stats, d.opt_state)",
+        "training/state.py",
+        "chosen.replace(finished=iteration,",
+        "chosen.replace(model_state=model_state, finished=iteration,",
         f"{GUARD}::test_generator_rests_in_a_bad_iteration",
     ),
     "mask behind the trunk": Mutation(
