@@ -35,8 +35,9 @@ def test_recipes(tmp_path):
         files.append(name)
     assert len(re.findall(r"^```(?:python|diff)", PAGE, re.M)) == len(files)
 
-    subprocess.run(["ruff", "check", *files], cwd=tmp_path, check=True)
-    subprocess.run(["ruff", "format", "--check", *files], cwd=tmp_path, check=True)
+    new = [name for name in files if not (ROOT / name).exists()]
+    subprocess.run(["ruff", "check", *new], cwd=tmp_path, check=True)
+    subprocess.run(["ruff", "format", "--check", *new], cwd=tmp_path, check=True)
     tests = [name for name in files if "test_" in name]
     command = [
         sys.executable,
