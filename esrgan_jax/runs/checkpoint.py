@@ -18,7 +18,7 @@ import shutil
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+import esrgan_jax
 from esrgan_jax.errors import CheckpointError, ConfigError
 from esrgan_jax.system.files import atomic_write
 
@@ -100,7 +101,7 @@ def write(folder: Path, states: Any, progress: StageProgress, config: dict[str, 
             "format": FORMAT,
             **asdict(progress),
             "config": config,
-            "versions": {name: version(name) for name in PACKAGES},
+            "versions": {name: _version(name) for name in PACKAGES},
             "arrays": _dtypes_and_shapes(states),
             "files": {
                 path.relative_to(whole).as_posix(): [path.stat().st_size, _sha256(path)]
@@ -116,6 +117,14 @@ def write(folder: Path, states: Any, progress: StageProgress, config: dict[str, 
         _flush_folder(folder.parent)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _version(package: str) -> str | None:
+    """The version of a package; None if it is not installed but on PYTHONPATH, as a checkout may be."""
+    try:
+        return esrgan_jax.__version__ if package == "esrgan-jax" else version(package)
+    except (PackageNotFoundError, OSError):
+        return None
 
 
 def read(folder: Path, shapes: Any) -> tuple[Any, StageProgress]:

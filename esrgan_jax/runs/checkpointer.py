@@ -15,7 +15,7 @@ import numpy as np
 from esrgan_jax.errors import CheckpointError
 from esrgan_jax.runs import checkpoint
 from esrgan_jax.runs.checkpoint import BEST, DAMAGED, UNFINISHED, DamagedCheckpointError, StageProgress
-from esrgan_jax.runs.folder import iterations, stage_folder
+from esrgan_jax.runs.folder import iterations, newest_stage, stage_folder
 
 
 class Checkpointer:
@@ -29,7 +29,7 @@ class Checkpointer:
       keep_every: those after every so many iterations stay too; 0: none. The best one always does.
 
     Attributes:
-      problem: why the last save failed, None if it did not; training goes on and the next one is another try.
+      problem: why the last save failed, None if it did not; after the first one training goes on and tries again.
     """
 
     def __init__(
@@ -89,14 +89,26 @@ class Checkpointer:
         )
 
     def save(self, states: Any, progress: StageProgress) -> None:
-        """Start saving; the states may be donated at once. An iteration that is there already is left alone."""
+        """Start saving; the states may be donated at once. An iteration that is there already is left alone.
+
+        Raises:
+          CheckpointError: the run has no checkpoint yet, and this one could not be written either.
+        """
         self.wait()
         if self.latest() == progress.iteration:
             return
         # Copies: on a CPU the arrays may share memory with the devices', which the next step overwrites.
         on_host = jax.tree.map(np.array, jax.device_get(states))
         self._thread = threading.Thread(target=self._save, args=(on_host, progress), name="checkpointer")
+        first = newest_stage(self._run_folder) is None
         self._thread.start()
+        if first:  # waited for: without any checkpoint a run would train for nothing
+            self.wait()
+            if self.problem:
+                raise CheckpointError(
+                    f"Training stops, because it would be lost: {self._run_folder} has no checkpoint yet, and "
+                    f"{self.problem}. Mend that, or choose another --workdir, and start again."
+                )
 
     def _save(self, states: Any, progress: StageProgress) -> None:
         try:

@@ -211,7 +211,8 @@ def train_on_full_disk(images, disk, commands):
     assert command.says("^psnr      60/60: ")
     assert len(command.errors) == 1
     assert re.match(
-        rf"train.py: the checkpoint of iteration 60 {reason}. Free disk space and run the same", command.errors[0]
+        rf"train.py: the checkpoint of iteration 60 {reason}. Free disk space and run the same",
+        command.errors[0],
     )
     # The last good one is still there (a later one if it was quicker than the ballast); with room the run goes on.
     (good,) = [path.name for path in (disk / "run/checkpoints/psnr").glob("[0-9]*")]
@@ -223,6 +224,36 @@ def train_on_full_disk(images, disk, commands):
     assert again.says(f"^restore   psnr stage at iteration {good}: ")
     lines = read_lines(disk / "run")
     assert [line["iteration"] for line in lines if "lr" in line] == list(range(5, 61, 5))
+
+
+def test_first_checkpoint_that_cannot_be_saved(images, tmp_path):
+    (tmp_path / "checkpoints").write_text("a file where the folder should be")
+    command = Command(images, tmp_path, "--config.stages=psnr", "--config.evaluate_every=0")
+    assert command.end() == 1
+    (sentence,) = command.errors
+    assert re.match(
+        rf"train.py: Training stops, because it would be lost: {tmp_path} has no checkpoint yet, and the checkpoint "
+        r"of iteration 10 could not be saved \(Not a directory\)\. Mend that",
+        sentence,
+    )
+    assert not command.says("^psnr      15/60")
+
+
+def test_checkout_that_is_not_installed(images, tmp_path):
+    """On PYTHONPATH, without the metadata of an installation: it saves."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import importlib.metadata as metadata\n"
+        "def version(name):\n"
+        "    raise metadata.PackageNotFoundError(name)\n"
+        "metadata.version = version\n"
+    )
+    flags = ("--config.stages=psnr", "--config.psnr.steps=10")
+    command = Command(images, tmp_path / "run", *flags, PYTHONPATH=str(tmp_path))
+    assert command.end() == 0, command.errors
+    assert not command.says("^warning")
+    record = json.loads((tmp_path / "run/checkpoints/psnr/10/record.json").read_text())
+    assert record["versions"]["jax"] is None
+    assert record["versions"]["esrgan-jax"]
 
 
 def test_finished_run_started_again(images, whole):

@@ -1,5 +1,10 @@
 """Arrays come back exactly, damage is found in every file, and only whole checkpoints count."""
 
+import tomllib
+from importlib import metadata
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
@@ -27,6 +32,19 @@ def test_record_says_what_made_it(tmp_path):
     assert record["versions"]["jax"] == jax.__version__
     assert record["versions"].keys() >= {"flax", "optax", "orbax-checkpoint", "esrgan-jax"}
     assert record["arrays"]["g/params/body/weight"] == ["float32", [2, 3]]
+
+
+def test_packages_that_are_not_installed(tmp_path, monkeypatch):
+    """A checkout on PYTHONPATH has no metadata."""
+
+    def fail(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(checkpoint, "version", fail)
+    monkeypatch.setattr(metadata, "version", fail)
+    versions = checkpoint.read_record(write(tmp_path, 7))["versions"]
+    expected = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["version"]
+    assert versions == dict.fromkeys(checkpoint.PACKAGES) | {"esrgan-jax": expected}
 
 
 def damages(path):

@@ -1,10 +1,12 @@
 """What a stage saves while it goes on training: in the background, as many as wanted, never at the run's cost."""
 
+import re
+
 import jax
 import numpy as np
 import pytest
 from helpers.disks import fill, small_disk
-from helpers.saved import assert_equal, make_states
+from helpers.saved import assert_equal, make_states, write
 
 from esrgan_jax.errors import CheckpointError, ConfigError
 from esrgan_jax.runs.checkpoint import Best, StageProgress
@@ -135,3 +137,17 @@ def save_on_full_disk(disk):
     save(checkpointer, 3)
     assert checkpointer.problem is None
     assert iterations(disk, "psnr") == [3]
+
+
+def test_first_save_that_fails_is_an_error(open_checkpointer, tmp_path):
+    """Where the run has a checkpoint, of any stage, it is a warning."""
+    blocked = tmp_path / "checkpoints/psnr"
+    blocked.parent.mkdir()
+    blocked.write_text("a file where the folder should be")
+    checkpointer = open_checkpointer()
+    reason = "the checkpoint of iteration 2 could not be saved (File exists)"
+    with pytest.raises(CheckpointError, match=re.escape(f"has no checkpoint yet, and {reason}. Mend that")):
+        checkpointer.save(make_states(2), StageProgress(2))
+    write(tmp_path, 1, stage="gan")
+    save(checkpointer, 2)
+    assert checkpointer.problem == reason
