@@ -1,6 +1,5 @@
-"""Pictures to batches: sources of {lr, hr} pairs, random crops and flips, a pipeline that can be resumed.
+"""Training data: sources of {lr, hr} pairs, random crops and flips, a pipeline that can be resumed.
 
-Read in this order: `sources.py` (where pairs come from), `transforms.py` (what happens to one), `pipeline.py`
-(how they become batches). Importing this package imports neither grain nor TFDS; `pipeline.py` imports the
-first, opening a TFDS set the second.
+Read in this order: `sources.py` (where pairs come from), `crops.py` (what is cut from one), `pipeline.py` (how they
+become batches). grain is imported by `pipeline.py` alone, TFDS when a TFDS set is opened.
 """

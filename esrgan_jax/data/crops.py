@@ -1,4 +1,4 @@
-"""What happens to a pair before it is trained on: a random crop, flips, a transposition, the same for both.
+"""Random crops of a pair, with flips and a transposition, the same for LR and HR.
 
 Source: `paired_random_crop` and `augment` of BasicSR 1.4.2 (whose `rot90` is a transposition).
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class CropPlace(NamedTuple):
-    """Which patch of a pair is taken, and how it is turned: everything random about a patch.
+    """Where a patch is cut from a pair and how it is turned: everything random about it.
 
     Attributes:
       y, x: top and left of the HR patch in HR pixels, multiples of the scale; divided by it those of LR.
@@ -39,13 +39,13 @@ def draw_crop(
     hflip: bool = True,
     rotation: bool = True,
 ) -> CropPlace:
-    """Draws a place, every place of the LR grid equally likely, and one of the eight orientations.
+    """Draw a place, all places of the LR grid equally likely, and one of the eight orientations.
 
     Args:
       lr_size: (height, width) of LR.
       gt_size: side of the HR patch in pixels, a multiple of `scale`.
       scale: how many times HR is larger.
-      rng: where five random numbers come from, whatever the switches say: one switch changes nothing else.
+      rng: five random numbers are drawn from it, whatever the switches: so one switch changes nothing else.
       hflip: mirror left and right with probability 0.5.
       rotation: mirror top and bottom with probability 0.5, and transpose with probability 0.5.
 
@@ -71,18 +71,18 @@ def crop_pair(
     gt_size: int,
     scale: int,
 ) -> tuple[UInt8[np.ndarray, "p p c"], UInt8[np.ndarray, "P P c"]]:
-    """Cuts the patch at `place` out of both images and turns it.
+    """Cut the patch at `place` out of both images and turn it.
 
     Args:
       lr: [h, w, c].
       hr: [h * scale, w * scale, c].
-      place: where, and which way round.
+      place: of the patch, with its orientation.
       gt_size: side of the HR patch in pixels, a multiple of `scale`.
       scale: how many times `hr` is larger than `lr`.
 
     Returns:
-      LR patch of side gt_size / scale, HR patch of side `gt_size`; contiguous copies, so that a patch in a queue
-      does not keep its whole image alive.
+      LR patch of side gt_size / scale and HR patch of side `gt_size`, as contiguous copies: a patch in a queue does
+      not keep its whole image in memory.
 
     Raises:
       ValueError: the sizes do not fit each other.
@@ -101,7 +101,7 @@ def crop_pair(
 
 def _turned(image: np.ndarray, place: CropPlace, top: int, left: int, side: int) -> np.ndarray:
     patch = image[top : top + side, left : left + side]
-    # OpenCV copies while it mirrors, 15 times faster than numpy copies a mirrored view of 3-byte pixels.
+    # OpenCV mirrors and copies 15 times faster than numpy copies a mirrored view of 3-byte pixels.
     if place.flip_x or place.flip_y:
         patch = cv2.flip(patch, -1 if place.flip_x and place.flip_y else int(place.flip_x))
         return cv2.transpose(patch) if place.transpose else patch

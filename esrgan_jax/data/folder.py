@@ -1,4 +1,4 @@
-"""Pairs from a folder of high-resolution images, with a folder of low-resolution ones or without."""
+"""Pairs from a folder of HR images, with or without a folder of LR images."""
 
 from __future__ import annotations
 
@@ -23,34 +23,32 @@ from esrgan_jax.imaging.rgb_files import image_size, read_rgb, write_png
 from esrgan_jax.system.files import cache_dir
 
 _SHRINK_VERSION = 2
-"""Counts the changes of `shrink` that change a value: what is cached from before them is not used."""
+"""Raised whenever `bicubic_lr` gives other values: what was cached before is then not used."""
 
 
 class FolderSource:
-    """Every image under a folder, paired with its low-resolution version.
+    """All images of a folder and its subfolders, paired with their LR images.
 
-    With an LR folder, the partner of `HR/a/b.png` is `LR/a/b` or, as DIV2K and BasicSR name it, `LR/a/bx4`
-    (for scale 4), with any image suffix; `lr_template` gives it another name, see `Partners`. Its size must be the
-    HR size divided by the scale, rounded down or (as MATLAB's imresize leaves it) up.
+    With an LR folder, the LR image of `HR/a/b.png` is `LR/a/b` or, as in DIV2K and BasicSR, `LR/a/bx4` (for scale 4),
+    with any image suffix; `lr_template` gives other names, see `LrNames`. Its size must be the HR size divided by the
+    scale, rounded down or (as by MATLAB's imresize) up.
 
-    Without an LR folder, the low resolution is MATLAB's bicubic, made when an image is first read and kept as
-    a PNG in `cache_dir() / "lr"`. Made then, and not before training starts, because shrinking a set like
-    DIV2K takes minutes: this way the reader threads do it during the first epoch, beside the training, and a
-    run that is stopped loses nothing. The cached name holds path, size and modification time of the HR file
-    and the scale, so that an image which changes is shrunk again.
+    Without an LR folder, LR is MATLAB's bicubic, made when an image is first read and kept as a PNG in
+    `cache_dir() / "lr"`. So the reader threads do it during the first epoch, beside the training, instead of some
+    minutes before it (for DIV2K), and a stopped run loses nothing. The cached name depends on path, size and
+    modification time of the HR file and on the scale: an image that changes is shrunk again.
 
-    Items are {"lr": uint8 [h, w, 3], "hr": uint8 [h * scale, w * scale, 3]}, the HR image cropped at the
-    right and bottom to a multiple of the scale. Decoded pairs stay in memory up to `memory_bytes`, because
-    decoding a 2K PNG takes 80 ms.
+    Items are {"lr": uint8 [h, w, 3], "hr": uint8 [h * scale, w * scale, 3]}, HR cropped at the right and bottom to a
+    multiple of the scale. Decoded pairs stay in memory up to `memory_bytes`: decoding a 2K PNG takes 80 ms.
 
-    With a dict as `skipped`, images that are found bad at construction are left out instead of being an error, and
-    their names and the reasons are put there.
+    With a dict as `skipped`, bad images found at construction are left out instead of being an error; their names and
+    the reasons are put into the dict.
 
     Raises:
-      DataError: a folder is missing or holds no image; an image is unreadable or smaller than `scale`; an HR
-        image has no LR image, or one whose size does not fit. Construction sees file headers alone, so that
-        thousands of files are checked in a moment; a bad body under a good header is found when it is read.
-      ConfigError: `lr_template` cannot name files; when an image is read, its LR image cannot be kept.
+      DataError: a folder is missing or has no images; an image is unreadable or smaller than `scale`; an HR image has
+        no LR image, or one whose size does not fit. Construction reads headers alone, thousands of files in a moment;
+        damage after the header is found when an image is read.
+      ConfigError: `lr_template` cannot name files; when an image is read, its LR image cannot be cached.
     """
 
     def __init__(
@@ -92,11 +90,11 @@ class FolderSource:
         return self._memory.get_or_read(index, self._read)
 
     def name(self, index: int) -> str:
-        """The path of the HR image."""
+        """Return the path of the HR image."""
         return str(self._hr_files[index])
 
     def hr_size(self, index: int) -> tuple[int, int]:
-        """(height, width) of the HR file, before it is cropped to a multiple of the scale."""
+        """Return (height, width) of the HR file, before it is cropped to a multiple of the scale."""
         return self._sizes[index]
 
     def _read(self, index: int) -> Pair:
@@ -105,7 +103,7 @@ class FolderSource:
         if image.shape[:2] != self._sizes[index]:
             raise DataError(
                 f"{file} had {size_text(self._sizes[index])} when it was checked and has "
-                f"{size_text(image.shape)} now: leave the folder alone while it is in use, and start again."
+                f"{size_text(image.shape)} now: do not change the folder while it is in use, and start again."
             )
         if self._lr_files is None:
             hr = crop_to_multiple(image, self._scale)
@@ -124,15 +122,15 @@ class FolderSource:
             try:
                 lr = read_rgb(cached)
             except DataError:
-                lr = None  # A cache that is damaged is made again, not complained about.
+                lr = None  # damaged: it is made again
             if lr is not None and lr.shape == shape:
                 return lr
         lr = bicubic_lr(hr, self._scale)
         try:
             write_png(cached, lr)
         except OSError as error:
-            raise ConfigError(  # no fault of the image, and none that skipping it would mend
-                f"The LR image of {file} cannot be kept as {cached} ({error.strerror or error}): point the "
-                "environment variable ESRGAN_JAX_HOME at a writable folder with room."
+            raise ConfigError(  # not a DataError: skipping the image would not help
+                f"The LR image of {file} cannot be kept as {cached} ({error.strerror or error}): set the environment "
+                "variable ESRGAN_JAX_HOME to a writable folder with free space."
             ) from error
         return lr

@@ -1,4 +1,4 @@
-"""A look at every image of a source before training does it: which would stop it, which are converted."""
+"""A check of every image of a source: which would stop training, which are converted."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ CONVERTED = ("grey", "16-bit", "alpha", "CMYK", "palette")
 """Kinds of images that are trained on as 8-bit RGB."""
 
 DUPLICATE = "duplicate"
-"""Kind of an image whose pixels an earlier one has."""
+"""Kind of an image with the same pixels as an earlier one."""
 
 
 class Finding(NamedTuple):
-    """One thing about one image: its kind, the name of the file or example, and details in words."""
+    """One finding about one image: its kind, the name of the file or example, and details in words."""
 
     kind: str
     name: str
@@ -38,12 +38,12 @@ class Finding(NamedTuple):
 
 @dataclasses.dataclass
 class CheckReport:
-    """What was found.
+    """The findings about all images.
 
     Attributes:
-      images: how many there are, bad ones included.
-      bad: how many of them would stop training.
-      found: {kind: {name: detail}}, in the order of the images; kinds that were not found are left out.
+      images: number of images, bad ones included.
+      bad: number of images that would stop training.
+      found: {kind: {name: detail}} in the order of the images, without empty kinds.
     """
 
     images: int
@@ -57,7 +57,7 @@ class CheckReport:
 
 
 ProgressBar = Callable[[Iterable[Any], int], Iterable[Any]]
-"""Hands on what it is given, of that many; a progress bar does something beside."""
+"""(items, number of items) -> the same items, one by one; a progress bar shows how many have passed."""
 
 
 def inspect_folder(
@@ -69,18 +69,18 @@ def inspect_folder(
     lr_template: str | None = None,
     progress: ProgressBar = lambda images, _: images,
 ) -> CheckReport:
-    """Reads every image of a folder, and its LR image, from beginning to end, with all cores.
+    """Read every image of a folder, and its LR image, from beginning to end, on all cores.
 
     Args:
       hr: folder of HR images.
       lr: folder of LR images, or None.
       scale: how many times HR is larger.
       gt_size: side of the HR patch in pixels.
-      lr_template: see `Partners`.
-      progress: progress.
+      lr_template: see `LrNames`.
+      progress: see `ProgressBar`.
 
     Raises:
-      DataError, ConfigError: the folders or the template cannot be used; not for single images.
+      DataError, ConfigError: the folders or the template cannot be used. Bad images are findings.
     """
     partners = LrNames(hr, lr, scale, lr_template)
 
@@ -109,7 +109,7 @@ def inspect_folder(
 def inspect_source(
     source: PairSource, *, gt_size: int, progress: ProgressBar = lambda images, _: images
 ) -> CheckReport:
-    """The same for a source that is no folder, as far as its images can still tell."""
+    """Do the same for a source that is no folder, where images are already 8-bit RGB."""
 
     def inspect(index: int) -> _Inspected:
         name = source.name(index)
@@ -133,7 +133,7 @@ class _Inspected(NamedTuple):
 
 def _inspect_all(inspect: Callable[[Any], _Inspected], images: Any, progress: ProgressBar) -> CheckReport:
     report = CheckReport(images=len(images))
-    names: dict[bytes, str] = {}  # of the first image with these pixels; some 200 bytes an image
+    names: dict[bytes, str] = {}  # of the first image with these pixels; some 200 bytes per image
     for name, findings, digest in progress(_in_threads(inspect, images), len(images)):
         if digest is not None and names.setdefault(digest, name) != name:
             findings.append(Finding(DUPLICATE, name, f"the same pixels as {names[digest]}"))
@@ -144,7 +144,7 @@ def _inspect_all(inspect: Callable[[Any], _Inspected], images: Any, progress: Pr
 
 
 def _in_threads(inspect: Callable[[Any], _Inspected], images: Any) -> Iterator[_Inspected]:
-    """In the order of `images`. Pillow, OpenCV and hashlib let other threads work."""
+    """Yield in the order of `images`. Pillow, OpenCV and hashlib release Python's lock."""
     pool = ThreadPoolExecutor(available_cores())
     try:
         yield from pool.map(inspect, images)
@@ -153,7 +153,7 @@ def _in_threads(inspect: Callable[[Any], _Inspected], images: Any) -> Iterator[_
 
 
 def _inspect_file(file: Path) -> tuple[list[Finding], tuple[int, int] | None, bytes | None]:
-    """Findings, (height, width), and a digest of the pixels; None where they cannot be read."""
+    """Return findings, (height, width) and a digest of the pixels; None for both if they cannot be read."""
     name = str(file)
     try:
         with read_errors(file), open_with_pillow(file) as header:
@@ -169,7 +169,7 @@ def _inspect_file(file: Path) -> tuple[list[Finding], tuple[int, int] | None, by
 
 
 def _stored_as(header: Any) -> dict[str, str]:
-    """What of the file is not 8-bit RGB: {kind: how training sees it}."""
+    """Return in which ways the file is not 8-bit RGB: {kind: how training sees it}."""
     kinds = {}
     if header.mode in ("1", "L", "LA", "La") or header.mode.startswith("I;16"):
         kinds["grey"] = "becomes three equal channels"
@@ -189,7 +189,7 @@ def _too_small(name: str, size: tuple[int, ...]) -> Finding:
 
 
 def _is_grey(image: np.ndarray) -> bool:
-    # The middle row first: it tells of nearly every colour picture, 1,000 times faster than the whole does.
+    # The middle row first: it is enough for nearly every colour picture, 1,000 times faster than the whole.
     for part in (image[len(image) // 2], image):
         if not (np.array_equal(part[..., 0], part[..., 1]) and np.array_equal(part[..., 0], part[..., 2])):
             return False
@@ -197,7 +197,7 @@ def _is_grey(image: np.ndarray) -> bool:
 
 
 def _digest(image: np.ndarray) -> bytes:
-    """Of the pixels and the size, whatever the file's name and format."""
+    """Return a digest of the pixels and the size, whatever the file's name and format."""
     return hashlib.blake2b(
         np.ascontiguousarray(image).data, digest_size=16, key=str(image.shape).encode()
     ).digest()

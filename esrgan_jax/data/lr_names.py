@@ -1,4 +1,4 @@
-"""Which LR image belongs to which HR image of a folder, by their names."""
+"""The LR image of each HR image of a folder, by their names."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from esrgan_jax.system.files import cache_dir
 
 
 class LrNames:
-    """The HR images of a folder, and the rule that finds the LR image of each.
+    """The HR images of a folder, and the rule that finds their LR images.
 
     Args:
       hr: folder of HR images.
       lr: folder of LR images, or None. One folder may lie inside the other (set/ and set/LR): no image is both.
       scale: how many times HR is larger.
-      template: name of the LR image of `HR/a/b.png` below `LR/a`, with any image suffix or one of its own:
+      template: name of the LR image of `HR/a/b.png` in `LR/a`, with an image suffix or, for any of them, without:
         "{name}" stands for b, "{scale}" for the scale. None: "{name}", else "{name}x{scale}".
 
     Raises:
-      DataError: a folder is missing, the HR folder holds no image, or both are the same.
+      DataError: a folder is missing, the HR folder has no images, or both are the same.
       ConfigError: a template without "{name}".
     """
 
     def __init__(self, hr: str | Path, lr: str | Path | None, scale: int, template: str | None = None):
         if template is not None and "{name}" not in template:
             raise ConfigError(
-                f"The template of LR names (={template}) must hold {{name}}, the name of the HR image, as "
-                "{name}x4 does."
+                f"The template of LR names (={template}) must hold {{name}}, the name of the HR image, for "
+                "example {name}x4."
             )
         self.hr_folder = _existing_folder(hr, "HR")
         self.lr_folder = None if lr is None else _existing_folder(lr, "LR")
-        # A cache below the HR folder would feed our own LR images to the next run.
+        # If the cache is below the HR folder, its LR images must not become HR images of the next run.
         self.hr_files = _without_inner_folder(find_images(self.hr_folder), self.hr_folder, cache_dir() / "lr")
         templates = ("{name}", "{name}x{scale}") if template is None else (template,)
         self._templates = [_split_suffix(template.replace("{scale}", str(scale))) for template in templates]
@@ -49,14 +49,14 @@ class LrNames:
                 self._lr_files[file.relative_to(self.lr_folder).with_suffix("")].append(file)
         if not self.hr_files:
             raise DataError(
-                f"The HR folder {self.hr_folder} holds no image, neither itself nor in a folder below."
+                f"The HR folder {self.hr_folder} holds no image ({', '.join(IMAGE_SUFFIXES)}), nor do its subfolders."
             )
 
     def lr_file(self, hr_file: Path) -> Path | None:
-        """The LR image of one of `hr_files`; None where there is no LR folder.
+        """Return the LR image of one of `hr_files`; None if there is no LR folder.
 
         Raises:
-          DataError: there is none; says which names were looked for.
+          DataError: the image is missing; says which names were looked for.
         """
         if self.lr_folder is None:
             return None
@@ -79,7 +79,7 @@ class LrNames:
 
 
 def _split_suffix(template: str) -> tuple[str, str]:
-    """The template without its suffix, and the suffix, empty where it is not that of an image."""
+    """Return the template without its suffix, and the suffix; empty if it is not that of an image."""
     suffix = Path(template).suffix
     return (template.removesuffix(suffix), suffix) if suffix.lower() in IMAGE_SUFFIXES else (template, "")
 
@@ -89,7 +89,7 @@ def _existing_folder(folder: str | Path, kind: str) -> Path:
     if path.is_dir():
         return path
     if path.exists():
-        raise DataError(f"The {kind} folder {path} is a file: name the folder that holds the images.")
+        raise DataError(f"The {kind} folder {path} is a file: give the folder that holds the images.")
     raise DataError(
         f"The {kind} folder {path} does not exist: name a folder of images, tfds:NAME for a prepared TFDS "
         "set, or sample for the embedded photos."

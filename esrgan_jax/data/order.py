@@ -1,4 +1,4 @@
-"""Which image patch number n of a run is cut from, for every n at once: nothing is counted on the way."""
+"""The image that patch number n of a run is cut from, computed for any n directly, without counting up to it."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from fractions import Fraction
 import numpy as np
 
 BLOCK = 1024
-"""Patches among which the sources of a mixture are shuffled. Another number is another order."""
+"""Patches among which the sources of a mixture are shuffled; another number gives another order."""
 
 
 class Order:
-    """The images of one or several sources without end: each source epoch after epoch, in an order of its own.
+    """The endless sequence of the images of one or several sources, each of them shuffled anew in every epoch.
 
-    Of several sources each gets its share: after n patches, a multiple of `BLOCK`, the count of every source is
-    within len(sizes) of n * weight / sum of weights; between, the sources come in random order.
+    Each of several sources gets its share: after n patches, n a multiple of `BLOCK`, the count of every source is
+    within len(sizes) of n * weight / sum of weights; within a block the sources come in random order.
 
-    In place of grain's `shuffle().repeat()` and `mix()`: the first takes 4 ms of CPU time for every element where
-    there are seven images, and 0.4 ms where there are a hundred, because it tries numbers below 65,536 until one
-    is in range; the second alternates strictly, so that of two processes one would get all of one source.
+    grain's `shuffle().repeat()` and `mix()` are not used: the first takes 4 ms of CPU time per element of seven and
+    0.4 ms per element of a hundred, because it tries numbers below 65,536 until one is in range; the second
+    alternates strictly: one of two processes would get all of one source.
 
     Args:
-      sizes: number of images of each source; images are numbered through, source after source.
-      weights: shares of the sources, above 0; for one source they do not matter.
+      sizes: number of images of each source; images are numbered consecutively, source after source.
+      weights: shares of the sources, above 0; ignored for one source.
       seed: 0 or larger.
     """
 
@@ -33,18 +33,18 @@ class Order:
         self._sizes = list(sizes)
         self._offsets = [0, *itertools.accumulate(sizes)]
         self._seed = seed
-        # The share of each source in what the sources before it leave over: so every count is a rounded-down
-        # multiple of a count that only grows, and none is ever taken back.
+        # The share of each source in what the sources before it leave: so every count is a fraction, rounded down, of
+        # a count that only grows, and never decreases.
         exact = [Fraction(str(weight)) for weight in weights]
         self._shares = [weight / sum(exact[number:]) for number, weight in enumerate(exact)]
-        # Reading ahead crosses epochs, several of them where there are fewer images than patches in a batch.
+        # Reading ahead crosses epochs, several of them if there are fewer images than patches in a batch.
         self._epoch = functools.lru_cache(maxsize=16 * len(self._sizes))(self._order_of_epoch)
         self._block = functools.lru_cache(maxsize=16)(self._order_of_block)
 
     def images(self, index: int) -> Iterator[int]:
-        """The image of patch `index`, then those that take its place, one after the other, should it be bad.
+        """Yield the image of patch `index`, then those that replace it, one after the other, if it is bad.
 
-        They are the rest of the same epoch of the same source, so that a bad image moves no other.
+        They are the other images of the same epoch of the same source, so that a bad image shifts no other patch.
         """
         source, turn = (0, index) if len(self._sizes) == 1 else self._source_and_count(index)
         epoch, place = divmod(turn, self._sizes[source])
@@ -53,7 +53,7 @@ class Order:
             yield self._offsets[source] + int(image)
 
     def _source_and_count(self, index: int) -> tuple[int, int]:
-        """Which source patch `index` comes from, and how many patches of that source come before it."""
+        """Return the source of patch `index`, and the number of patches of that source before it."""
         block, place = divmod(index, BLOCK)
         sources, counts = self._block(block)
         return int(sources[place]), int(counts[place])
@@ -78,4 +78,6 @@ class Order:
     def _rng(self, number: int, stream: int) -> np.random.Generator:
         if len(self._sizes) == 1:
             return np.random.default_rng((self._seed, number))
-        return np.random.default_rng((self._seed, number, 1 + stream))  # numpy pads with 0: so none is 0
+        return np.random.default_rng(
+            (self._seed, number, 1 + stream)
+        )  # numpy pads seeds with 0, so no stream is 0

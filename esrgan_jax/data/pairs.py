@@ -1,4 +1,4 @@
-"""A training pair: HR and its LR version, both uint8 RGB; and what gives pairs, a source."""
+"""A training pair, HR and its LR version, both uint8 RGB; its checks, and the protocol of a source of pairs."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ DEFAULT_MEMORY_BYTES = 2 << 30
 
 
 class PairSource(Protocol):
-    """What the pipeline and the evaluation ask of a source; several threads may ask at once."""
+    """A source of pairs, as the pipeline and the evaluation use it; several threads may at once."""
 
     def __len__(self) -> int:
-        """The number of images."""
+        """Return the number of images."""
 
     def __getitem__(self, index: int) -> Pair:
-        """The pair {"lr": uint8 [h, w, 3], "hr": uint8 [h * scale, w * scale, 3]}; not to be written to."""
+        """Return {"lr": uint8 [h, w, 3], "hr": uint8 [h * scale, w * scale, 3]}; do not write to them."""
 
     def name(self, index: int) -> str:
-        """What to call the image in an error message: its path, where it has one."""
+        """Return the name of the image for error messages: its path, if it has one."""
 
     def hr_size(self, index: int) -> tuple[int, int] | None:
-        """(height, width) of the HR image before cropping; None if only decoding it would tell."""
+        """Return (height, width) of the HR image before cropping; None if it is not known before decoding."""
 
 
 def paired(
@@ -49,8 +49,8 @@ def paired(
       hr: the picture as it was read.
       lr: likewise; None to make it by MATLAB's bicubic.
       scale: how many times HR is larger.
-      name: what errors call HR.
-      lr_name: what they call LR.
+      name: of HR in errors.
+      lr_name: of LR in errors.
 
     Raises:
       DataError: see `check_sizes`.
@@ -71,10 +71,10 @@ def check_sizes(
 
     Args:
       scale: how many times HR is larger.
-      name: what the error calls HR.
+      name: of HR in errors.
       size: (height, width[, channels]) of HR.
-      lr_name: what the error calls LR.
-      lr_size: likewise of LR; None: there is none.
+      lr_name: of LR in errors.
+      lr_size: (height, width[, channels]) of LR; None: there is none.
 
     Raises:
       DataError: one of the two does not hold; names the images.
@@ -89,13 +89,13 @@ def check_sizes(
 
 
 def crop_to_multiple(hr: UInt8[np.ndarray, "H W 3"], scale: int) -> UInt8[np.ndarray, "H2 W2 3"]:
-    """The largest top-left part of `hr` whose height and width are multiples of `scale`."""
+    """Return the largest top-left part of `hr` whose height and width are multiples of `scale`."""
     height, width = hr.shape[0] // scale * scale, hr.shape[1] // scale * scale
     return np.ascontiguousarray(hr[:height, :width])
 
 
 def bicubic_lr(hr: UInt8[np.ndarray, "H W 3"], scale: int) -> UInt8[np.ndarray, "h w 3"]:
-    """The low-resolution picture of `hr` as papers make it: MATLAB's bicubic, rounded to uint8.
+    """Return LR as papers make it from HR: by MATLAB's bicubic, rounded to uint8.
 
     Args:
       hr: uint8 RGB, height and width multiples of `scale`.
@@ -105,26 +105,25 @@ def bicubic_lr(hr: UInt8[np.ndarray, "H W 3"], scale: int) -> UInt8[np.ndarray, 
 
 
 def sizes_fit(hr_size: tuple[int, ...], lr_size: tuple[int, ...], scale: int) -> bool:
-    """Whether LR's (height, width) is HR's divided by `scale`, rounded down, or up as imresize does."""
+    """Return whether LR's (height, width) is HR's divided by `scale`, rounded down, or up as by imresize."""
     return all(lr in (hr // scale, -(-hr // scale)) for hr, lr in zip(hr_size, lr_size, strict=True))
 
 
 def crop_to_hr(lr: UInt8[np.ndarray, "h w 3"], hr: np.ndarray, scale: int) -> UInt8[np.ndarray, "h2 w2 3"]:
-    """`lr` without the last row and column where `hr` has lost the part that they stand for."""
+    """Return `lr` without the last row and column if `hr` has been cropped of their part."""
     return np.ascontiguousarray(lr[: hr.shape[0] // scale, : hr.shape[1] // scale])
 
 
 def size_text(size: tuple[int, ...]) -> str:
-    """An image's (height, width[, channels]) as people say it: width x height."""
+    """Return an image's (height, width[, channels]) as "WxH pixels"."""
     return f"{size[1]}x{size[0]} pixels"
 
 
 class PairMemory:
-    """Decoded pairs by index, kept until a number of bytes is full; safe to use from several threads.
+    """A cache of decoded pairs by index, up to a number of bytes; safe to use from several threads.
 
-    Nothing is ever thrown out: training reads every picture once an epoch in a new order, and there a memory
-    of the most recent would throw most pictures out just before they come again, while this one serves
-    (budget / size of the set) of all reads.
+    Nothing is evicted. Training reads every picture once per epoch in a new order, so that an LRU cache would evict
+    most pictures just before they are needed again; this one serves (budget / size of the set) of all reads.
     """
 
     def __init__(self, budget_bytes: int):
@@ -141,11 +140,11 @@ class PairMemory:
         return pair
 
     def get(self, index: int) -> Pair | None:
-        """The pair kept under `index`, or None."""
+        """Return the pair kept under `index`, or None."""
         return self._pairs.get(index)
 
     def put(self, index: int, pair: Pair) -> None:
-        """Keeps `pair` if there is room, and makes its arrays read-only: every later reader shares them."""
+        """Keep `pair` if it fits, and make its arrays read-only, because all later readers share them."""
         size = pair["lr"].nbytes + pair["hr"].nbytes
         for array in pair.values():
             array.flags.writeable = False

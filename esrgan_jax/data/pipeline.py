@@ -1,4 +1,4 @@
-"""Pairs to training batches, read ahead in threads; where it stands can be saved and restored exactly."""
+"""Training batches from pairs, read ahead in threads; the position can be saved and restored exactly."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def make_train_iterator(
     skipped: dict[str, str] | None = None,
     number_patches: bool = False,
 ) -> grain.DatasetIterator[Pair]:
-    """Endless training batches; an epoch is one random patch of each image, in an order of its own.
+    """Return an endless iterator of training batches; an epoch is one random patch of each image, shuffled anew.
 
     Patch number n of a run depends on (seed, n) alone. Batch k holds the patches k * batch_size to
-    (k + 1) * batch_size - 1, and of these each process gets every process_count-th, so that the number of
-    processes and of threads changes nothing. The position of the iterator is in its `get_state()` and
-    `set_state()`, see `state_at`; what was read ahead is not lost, it is read again. `close()` ends its threads.
+    (k + 1) * batch_size - 1, of which each process gets every process_count-th: the numbers of processes and threads
+    change nothing. `get_state()` and `set_state()` have the position, see `state_at`; patches read ahead are read
+    again after a restore. `close()` ends the threads.
 
-    A `Mixture` gives each of its sources an epoch of its own, and its share of the patches.
+    Each source of a `Mixture` has its epochs and its share of the patches.
 
     Args:
       source: the images.
@@ -49,23 +49,22 @@ def make_train_iterator(
       seed: 0 or larger.
       use_hflip: mirror left and right at random.
       use_rot: mirror top and bottom and swap rows and columns at random.
-      num_threads: threads that read ahead; None for half the CPU cores, between 2 and 8; 0 reads in the
-        caller's thread.
-      process_index: which process this is, from 0.
-      process_count: how many processes share a batch.
-      skipped: None makes a bad image an error: one that is unreadable, smaller than the patch, or whose LR does
-        not fit. A dict makes the next good image of the epoch take its place, whatever number of processes there
-        is; name and reason of the bad one are put into the dict, by the threads that read.
+      num_threads: threads that read ahead; None: half the CPU cores, between 2 and 8; 0: read in the caller's thread.
+      process_index: of this process, from 0.
+      process_count: number of processes that share a batch.
+      skipped: None: a bad image (unreadable, smaller than the patch, or of unfit LR) is an error. A dict: the next
+        good image of the epoch replaces it, the same for any number of processes; name and reason of the bad one
+        are put into the dict by the reading threads.
       number_patches: also give the number n of each patch, as "patch" (uint32 [b]).
 
     Returns:
       An iterator of {"lr": uint8 [b, p, p, 3], "hr": uint8 [b, gt_size, gt_size, 3]} with p = gt_size / scale
-      and b = batch_size / process_count. A bad image raises its DataError from `next`; if they are skipped, the
-      last one does.
+      and b = batch_size / process_count. `next` raises the DataError of a bad image; if they are skipped, only when
+      no image is left.
 
     Raises:
       ConfigError: sizes that do not divide, or a negative seed.
-      DataError: an image is smaller than the patch; names it. If they are skipped: all of them are.
+      DataError: an image is smaller than the patch; names it. If such images are skipped: all of them are.
     """
     if gt_size < scale or gt_size % scale:
         raise ConfigError(f"`gt_size` (={gt_size}) must be a multiple of the scale (={scale}).")
@@ -87,24 +86,23 @@ def make_train_iterator(
         return {"lr": lr, "hr": hr} | number
 
     patches = _random_map(cut_patch, source, gt_size, seed, skipped)
-    # Shared out only after everything random, which goes by the index in the whole stream.
+    # Divided among processes only after everything random, which depends on the index in the whole stream.
     patches = patches[process_index::process_count]
     local_batch_size = batch_size // process_count
-    # Two batches ahead, counted in patches: grain's default of 500 would only fill the memory.
+    # Two batches ahead, counted in patches: grain's default of 500 would only use memory.
     ahead = max(2 * local_batch_size, num_threads)
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=ahead)
     return iter(patches.to_iter_dataset(options).batch(local_batch_size, drop_remainder=True))
 
 
 def state_at(patches: int, process_count: int = 1) -> dict[str, int]:
-    """The state of an iterator of `make_train_iterator` after `patches` patches, counted over all processes.
+    """Return the state of an iterator of `make_train_iterator` after `patches` patches, counted over all processes.
 
-    After `iterator.set_state(state_at(step * batch_size, process_count))` the next batch is batch number `step`,
-    from 0, in every process, and whatever numbers of processes and batch sizes the patches before were drawn
-    with: `state_at(patches, n)` is what `get_state()` returns in each of n processes after that many patches.
+    It is what `get_state()` returns in each process. After `set_state(state_at(step * batch_size, process_count))`
+    the next batch is batch number `step`, from 0, whatever the numbers of processes and batch sizes were before.
 
     Raises:
-      ConfigError: the patches cannot be shared out among so many processes.
+      ConfigError: `patches` is not divisible by the number of processes.
     """
     if patches % process_count:
         raise ConfigError(
@@ -136,10 +134,10 @@ def locate_patches(
     use_rot: bool = True,
     skipped: dict[str, str] | None = None,
 ) -> list[LocatedPatch]:
-    """Where the patches with these numbers come from, for arguments that `make_train_iterator` got.
+    """Return where the patches with these numbers come from, for the arguments that `make_train_iterator` got.
 
-    Batch k of `batch_size` patches over all processes holds the numbers k * batch_size to
-    (k + 1) * batch_size - 1. Reads their images, a sixth of a second for a batch of sixteen that is not in memory.
+    Batch k of `batch_size` patches over all processes holds the numbers k * batch_size to (k + 1) * batch_size - 1.
+    The images are read: a sixth of a second for a batch of sixteen that is not in memory.
 
     Raises:
       DataError: as from the iterator.
@@ -166,16 +164,16 @@ def _random_map(
     seed: int,
     skipped: dict[str, str] | None,
 ) -> grain.MapDataset:
-    """What `function` makes of each image of the stream, and of a generator seeded by (seed, index)."""
-    # Both seeds are made here, because how grain derives them from one (`.seed(n)`) is its private matter,
-    # and a run that continues under a newer grain must see the same patches.
+    """Apply `function` to each image of the stream, with a generator seeded by (seed, index)."""
+    # Both seeds are derived here, not by grain's `.seed(n)`: a run that continues under a newer grain must see the
+    # same patches.
     order_seed, patch_seed = (int(state) for state in np.random.SeedSequence(seed).generate_state(2))
     stream = _Stream(source, gt_size, order_seed, skipped)
     return grain.MapDataset.source(stream).random_map(function, seed=patch_seed)
 
 
 class _Stream:
-    """The images without end, as a source for grain."""
+    """The endless sequence of images, as a source for grain."""
 
     def __init__(self, source: PairSource, gt_size: int, seed: int, skipped: dict[str, str] | None):
         self._source = source
@@ -202,12 +200,12 @@ class _Stream:
                 self._skipped[self._source.name(image)] = str(error)
                 self._bad.add(image)
         raise DataError(
-            f"No image is left to train on beside {self._source.name(image)}: all of them are skipped; see what "
-            "esrgan-jax check-data says of them."
+            f"No image is left to train on: {self._source.name(image)} and all others are skipped. "
+            "esrgan-jax check-data shows why."
         )
 
     def _read(self, image: int) -> Pair:
         pair = self._source[image]
-        # Only here is the size of every image known, whatever kind of source it comes from.
+        # Only here the size of every image is known, for any kind of source.
         check_patch_fits(self._source.name(image), pair["hr"].shape[:2], self._gt_size)
         return pair

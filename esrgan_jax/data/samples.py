@@ -1,4 +1,4 @@
-"""Real photographs that scikit-image ships inside its wheel: nothing to download, free to use."""
+"""Pairs from photographs in scikit-image's wheel: nothing to download, free to use."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from esrgan_jax.imaging.rgb_files import read_rgb
 
 
 class Photo(NamedTuple):
-    """A file in `skimage/data`, and what scikit-image's documentation says of its author and terms."""
+    """A file in `skimage/data`, with the author and the terms that scikit-image's documentation states."""
 
     file: str
     author: str
     licence: str
 
 
-# The terms are those of `skimage/data/_fetchers.py`. Two colour photos of the wheel are left out, because
-# nothing there says that they are free: motorcycle_left.png and motorcycle_right.png (Middlebury 2014).
+# The terms are those of `skimage/data/_fetchers.py`. Two colour photos are left out, because it does not state that
+# they are free: motorcycle_left.png and motorcycle_right.png (Middlebury 2014).
 PHOTOS = {
     "train": (
         Photo("astronaut.png", "NASA", "public domain"),
@@ -37,13 +37,13 @@ PHOTOS = {
 
 
 class SampleSource:
-    """The embedded photographs as pairs, all in memory (20 MB); the low resolution is MATLAB's bicubic.
+    """The embedded photographs as pairs, all in memory (20 MB); LR is MATLAB's bicubic.
 
     Six photos to train on, one held out; `PHOTOS` names their authors and licences. Items are
     {"lr": uint8 [h, w, 3], "hr": uint8 [h * scale, w * scale, 3]}.
 
     Raises:
-      DataError: the scikit-image that is installed no longer ships one of the photos.
+      DataError: the installed scikit-image no longer has one of the photos.
     """
 
     def __init__(self, split: str, scale: int):
@@ -54,7 +54,7 @@ class SampleSource:
             resource = importlib.resources.files("skimage") / "data" / photo.file
             if not resource.is_file():
                 raise DataError(
-                    f"The scikit-image installed here does not ship the photo {photo.file}: install "
+                    f"The installed scikit-image does not ship the photo {photo.file}: install "
                     "scikit-image 0.26, or train on a folder of your own images."
                 )
             with importlib.resources.as_file(resource) as path:
@@ -72,9 +72,9 @@ class SampleSource:
         return self._pairs[index]
 
     def name(self, index: int) -> str:
-        """The photo's file name."""
+        """Return the photo's file name."""
         return self._photos[index].file
 
     def hr_size(self, index: int) -> tuple[int, int]:
-        """(height, width) of the photo before it is cropped to a multiple of the scale."""
+        """Return (height, width) of the photo before it is cropped to a multiple of the scale."""
         return self._sizes[index]

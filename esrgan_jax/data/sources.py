@@ -1,4 +1,4 @@
-"""Where pairs come from: the embedded photos, a prepared TFDS set, a folder, or several of them."""
+"""Sources of pairs by name: the embedded photos, a prepared TFDS set, a folder, or several of them."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ def open_pairs(
     data_dir: str | Path | None = None,
     skipped: dict[str, str] | None = None,
 ) -> PairSource:
-    """Opens the source that a configuration names, and checks what can be checked without decoding images.
+    """Open the source that a configuration names, and check what can be checked without decoding images.
 
     Args:
       spec: "sample" for the embedded photos, "tfds:NAME" for a prepared TFDS set (such as
-        "tfds:div2k/bicubic_x4"), else a folder of HR images ("./sample" for a folder of that name). Several with
-        commas between them are mixed, unless a folder has that very name.
+        "tfds:div2k/bicubic_x4"), else a folder of HR images ("./sample" for a folder of that name). Several, with
+        commas between them, are mixed, unless a folder has the whole name.
       split: "train" or "validation"; a folder has no splits and ignores it.
       scale: how many times HR is larger than LR.
-      lr: folder of LR images, for a folder of HR images only; None makes them by MATLAB's bicubic. For several
-        sources as many with commas between them, empty for those without.
-      lr_template: name of the LR image of an HR image, see `FolderSource`.
-      weights: how much of each of several sources, see `Mixture`.
-      data_dir: where TFDS keeps its sets, for "tfds:NAME" only; None for TFDS's own choice.
-      skipped: None makes a bad image an error; a dict leaves it out, and gets its name and the reason.
+      lr: folder of LR images, for a folder of HR images only; None: they are made by MATLAB's bicubic. For several
+        sources as many, separated by commas, empty for those without.
+      lr_template: name of the LR image of an HR image, see `LrNames`.
+      weights: shares of several sources, see `Mixture`.
+      data_dir: where TFDS keeps its sets, for "tfds:NAME" only; None: TFDS's default.
+      skipped: None: a bad image is an error; a dict: it is left out, and its name and the reason are put there.
 
     Raises:
-      ConfigError: `lr` is given where there is no HR folder; `lr` or `weights` are not as many as sources.
-      DataError: the data cannot be used; one sentence with the file and the way out.
+      ConfigError: `lr` is given for a source that is no folder; `lr` or `weights` are not as many as the sources.
+      DataError: the data cannot be used.
     """
     specs, lrs = split_specs(spec), split_specs(lr or "")
     if lr is None:
         lrs *= len(specs)
     if len(lrs) != len(specs):
         raise ConfigError(
-            f"{lr} names {len(lrs)} LR folders, but {spec} is {len(specs)} sources: give as many with commas "
-            "between them, empty for a source without (HR1,HR2 and LR1,)."
+            f"{lr} names {len(lrs)} LR folders, but {spec} is {len(specs)} sources: give as many, separated by "
+            "commas, empty for a source without (HR1,HR2 and LR1,)."
         )
 
     def open_one(one: str, one_lr: str) -> PairSource:
@@ -69,15 +69,15 @@ def open_pairs(
 
 
 class Mixture:
-    """The images of several sources, numbered through, and how much of each a run is to see.
+    """Several sources as one, with the share of each in the patches of a run.
 
     Args:
       sources: at least one.
-      weights: how many patches of each, relative to each other, as (3, 1); empty for the numbers of images, which
-        makes every image come equally often.
+      weights: relative numbers of patches, as (3, 1); empty: the numbers of images, so that every image comes equally
+        often.
 
     Raises:
-      ConfigError: a weight is missing, too much, or not above 0.
+      ConfigError: the number of weights is wrong, or one is not above 0.
     """
 
     def __init__(self, sources: Sequence[PairSource], weights: Sequence[float] = ()):
@@ -86,7 +86,7 @@ class Mixture:
         if not numbers or (weights and len(weights) != len(sources)):
             raise ConfigError(
                 f"data.train_weights (={tuple(weights)}) must be numbers above 0, as many as there are sources "
-                f"({len(sources)}), or () for one image as often as another."
+                f"({len(sources)}), or () to take every image equally often."
             )
         self.weights: list[float] = list(weights) or list(self.sizes)
         self._sources = list(sources)
@@ -100,12 +100,12 @@ class Mixture:
         return source[inner]
 
     def name(self, index: int) -> str:
-        """What its source calls the image."""
+        """Return the name that its source gives the image."""
         source, inner = self._find(index)
         return source.name(inner)
 
     def hr_size(self, index: int) -> tuple[int, int] | None:
-        """(height, width) of the HR image, or None, as its source says."""
+        """Return (height, width) of the HR image, or None, from its source."""
         source, inner = self._find(index)
         return source.hr_size(inner)
 
@@ -117,7 +117,7 @@ class Mixture:
 
 
 def describe_skipped(skipped: Mapping[str, str]) -> str:
-    """One line on the bad images that were skipped: how many, and of the newest three why.
+    """Return one line about the skipped images: their number, and the reasons of the last three.
 
     Args:
       skipped: name and reason of at least one image; threads may be adding to it.
@@ -128,19 +128,19 @@ def describe_skipped(skipped: Mapping[str, str]) -> str:
 
 
 def split_specs(spec: str | Path) -> list[str]:
-    """The sources in "A,B", without the spaces around them; a folder that is there under the whole name is one."""
+    """Return the sources in "A,B" without spaces around them; an existing folder of the whole name is one source."""
     if Path(spec).expanduser().is_dir():
         return [str(spec)]
     return [one.strip() for one in str(spec).split(",")]
 
 
 def check_patch_sizes(source: PairSource, gt_size: int, skipped: dict[str, str] | None = None) -> None:
-    """Checks that a patch fits into every image whose size is known without decoding it.
+    """Check that a patch fits into every image whose size is known without decoding it.
 
     Args:
       source: the images.
       gt_size: side of the HR patch in pixels.
-      skipped: None makes an image that is smaller an error; a dict gets its name and the reason.
+      skipped: None: a smaller image is an error; a dict: its name and the reason are put there.
 
     Raises:
       DataError: an image is smaller; names it. With `skipped`: all of them are.
@@ -157,7 +157,7 @@ def check_patch_sizes(source: PairSource, gt_size: int, skipped: dict[str, str] 
 
 
 def check_patch_fits(name: str, hr_size: tuple[int, int] | None, gt_size: int) -> None:
-    """The same for one image of size (height, width); None, an unknown size, passes."""
+    """Check the same for one image of size (height, width); None, an unknown size, passes."""
     if hr_size is not None and min(hr_size) < gt_size:
         raise DataError(
             f"{name} has {size_text(hr_size)}, too few for a training patch of {gt_size}x{gt_size}: choose a "

@@ -1,4 +1,4 @@
-"""Pairs from a data set that TFDS has prepared, read at random and without TensorFlow."""
+"""Pairs from a data set prepared for TFDS, read at random without TensorFlow."""
 
 from __future__ import annotations
 
@@ -23,13 +23,12 @@ _WAYS_OUT = (
 class TfdsSource:
     """One split of a prepared TFDS set with the features `lr` and `hr`, or `image` alone.
 
-    Where there is only `image`, it is the high resolution, and the low resolution is MATLAB's bicubic. Items
-    are {"lr": uint8 [h, w, 3], "hr": uint8 [h * scale, w * scale, 3]}. Decoded pairs stay in memory up to
-    `memory_bytes`. The set must be array_record or parquet, the formats that TFDS reads at random and without
-    TensorFlow; nothing is ever downloaded or prepared here.
+    `image` alone is HR, and LR is MATLAB's bicubic. The set must be array_record or parquet, which TFDS reads at
+    random without TensorFlow; nothing is downloaded or prepared. Decoded pairs stay in memory up to `memory_bytes`.
+    Items are {"lr": uint8 [h, w, 3], "hr": uint8 [h * scale, w * scale, 3]}.
 
     Raises:
-      DataError: TFDS does not know the set, it is not prepared, in another format, or lacks the split or the
+      DataError: TFDS does not know the set, or it is not prepared, has another format, or lacks the split or the
         features. When an example is read: it is damaged, or LR and HR do not fit the scale.
     """
 
@@ -57,7 +56,7 @@ class TfdsSource:
             self._hr_feature, self._hr_shape = _hr_feature(self._label, features)
             try:
                 self._examples = builder.as_data_source(split=split, decoders=_undecoded(features))
-            except Exception as error:  # Whatever TFDS raises here, the user's ways out are the same.
+            except Exception as error:  # of several classes; what the user can do is the same
                 raise DataError(
                     f"{self._label} cannot be opened ({_first_line(error)}): {_WAYS_OUT}."
                 ) from error
@@ -69,18 +68,18 @@ class TfdsSource:
         return self._memory.get_or_read(index, self._read)
 
     def name(self, index: int) -> str:
-        """Which example of which split of which set."""
+        """Return "example INDEX of tfds:NAME (SPLIT)"."""
         return f"example {index} of {self._label} ({self._split})"
 
     def hr_size(self, index: int) -> tuple[int, int] | None:
-        """(height, width) if the set has one size for all; None if only decoding an example would tell."""
+        """Return (height, width) if the set has one size for all; None if it is not known before decoding."""
         height, width = self._hr_shape[:2]
         return None if height is None or width is None else (height, width)
 
     def _read(self, index: int) -> Pair:
         try:
             example = {name: _decoded(value) for name, value in self._examples[index].items()}
-        except Exception as error:  # array_record, protobuf and OpenCV each have their own.
+        except Exception as error:  # array_record, protobuf and OpenCV have different ones
             raise DataError(
                 f"{self.name(index)} cannot be read ({_first_line(error)}): prepare the set again."
             ) from error
@@ -99,8 +98,8 @@ def _prepared_builder(name: str, data_dir: str | Path | None) -> Any:
 
     try:
         builder = tfds.builder(name, data_dir=data_dir)
-    except Exception as error:  # Unknown name, configuration or version, an unreadable name: several classes.
-        reason = _first_line(error).rpartition('}": ')[2]  # Without TFDS's list of constructor arguments.
+    except Exception as error:  # several classes: unknown name, configuration or version, ...
+        reason = _first_line(error).rpartition('}": ')[2]  # without TFDS's list of constructor arguments
         raise DataError(f"TFDS knows no data set {name!r} ({reason}): {_WAYS_OUT}.") from error
     if not builder.is_prepared():
         raise DataError(f"tfds:{name} is not prepared in {builder.data_path}: {_WAYS_OUT}.")
@@ -114,7 +113,7 @@ def _prepared_builder(name: str, data_dir: str | Path | None) -> Any:
 
 
 def _hr_feature(label: str, features: Any) -> tuple[str, tuple[int | None, ...]]:
-    """The name and shape of the feature that holds the high resolution."""
+    """Return the name and shape of the HR feature."""
     names = set(features)
     if {"lr", "hr"} <= names:
         used = ["hr", "lr"]
@@ -132,7 +131,7 @@ def _hr_feature(label: str, features: Any) -> tuple[str, tuple[int | None, ...]]
 
 
 def _undecoded(features: Any) -> dict[str, Any]:
-    """TFDS hands images over as they are stored: decoded here, they need no second pass that swaps BGR to RGB."""
+    """Return decoders by which TFDS leaves images encoded: decoding them here saves a pass from BGR to RGB."""
     import tensorflow_datasets as tfds
 
     names = {"hr", "lr", "image"} & set(features)
@@ -142,10 +141,10 @@ def _undecoded(features: Any) -> dict[str, Any]:
 
 
 def _decoded(value: Any) -> Any:
-    """An image from its file's bytes, as uint8 RGB; anything else as it is."""
+    """Decode the bytes of an image file to uint8 RGB; return anything else as it is."""
     if not isinstance(value, bytes):
         return value
-    # Unlike a file, a record has a checksum: there is no truncated picture that OpenCV could take for a whole one.
+    # A record has a checksum, unlike a file: OpenCV gets no truncated pictures, which it would take for intact ones.
     image = cv2.imdecode(np.frombuffer(value, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         raise ValueError("its bytes are no image")
@@ -158,7 +157,7 @@ def _first_line(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _quiet_absl() -> Iterator[None]:
-    """Holds TFDS's own log lines back: of a missing set our sentence tells, with the way out."""
+    """Suppress TFDS's log lines about a missing set: our error says it, and what to do."""
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.ERROR)

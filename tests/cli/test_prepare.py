@@ -155,7 +155,7 @@ def test_kill_and_go_on(many, tmp_path):
     process = start(*words, f"--data-dir={tmp_path / 'killed'}")
     output, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
-    assert f"resume    {len(finished)} of 4 shards are there" in errors
+    assert f"resume    {len(finished)} of 4 shards are finished" in errors
     assert "mine: " in output
     whole = tmp_path / "whole"
     assert main(["prepare", *map(str, words), f"--data-dir={whole}"]) == 0
@@ -198,7 +198,7 @@ def test_names(many, tmp_path, monkeypatch, capsys):
         (["{many}", "--lr={many}"], 1, "HR and LR are the same folder"),
         (["{many}", "--mirror=http://x"], 2, "--downloads, --mirror and --any-checksum go with div2k"),
         (["{many}", "--name=Mine"], 2, "--name Mine is not a name for TFDS"),
-        (["{many}", "--name=mnist"], 2, "mnist is a set of TFDS's own"),
+        (["{many}", "--name=mnist"], 2, "mnist is the name of a set of TFDS"),
         (["div2k", "--lr={many}"], 2, "With div2k, --lr is bicubic or left out"),
         (["div2k", "--whole", "--lr=bicubic"], 2, "a name of its own with --name"),
         (["div2k", "--scale=1"], 2, "published for --scale 2, 3, 4, 8, not 1"),

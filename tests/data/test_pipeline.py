@@ -355,7 +355,7 @@ def test_a_bad_image_is_read_once(half_bad, monkeypatch):
 @pytest.mark.parametrize("num_threads", [0, 3])
 def test_all_images_bad_is_an_error(num_threads, coordinates):
     source = ArraySource([coordinates(7, 20, SCALE), coordinates(20, 7, SCALE)])
-    with pytest.raises(DataError, match=r"No image is left to train on beside array [01]: all of them"):
+    with pytest.raises(DataError, match=r"No image is left to train on: array [01] and all others"):
         next(make(source, num_threads=num_threads, skipped={}))
 
 

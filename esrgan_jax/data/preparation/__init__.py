@@ -1,1 +1,1 @@
-"""Making a set that TFDS reads: of a folder's pictures, or DIV2K."""
+"""Preparing a set that TFDS reads, from a folder of pictures or DIV2K."""

@@ -1,4 +1,4 @@
-"""DIV2K as it is published: which zip files, fetched, checked, and what lies in them."""
+"""The published zip files of DIV2K: download, checksums, contents."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ZipFile:
 
 
 def zip_files(scale: int, *, with_lr: bool) -> dict[str, ZipFile]:
-    """The zip files by "train_hr", "valid_hr", "train_lr" and "valid_lr", the last two for `scale`.
+    """Return the zip files by "train_hr", "valid_hr", "train_lr" and "valid_lr", the last two for `scale`.
 
     Addresses, sizes and checksums are those that TFDS has registered for its `div2k/bicubic_x{scale}`.
 
@@ -61,18 +61,19 @@ def zip_files(scale: int, *, with_lr: bool) -> dict[str, ZipFile]:
 
 
 def fetch_zip(file: ZipFile, folder: Path, *, mirror: str | None = None, any_checksum: bool = False) -> Path:
-    """The path of a zip file in `folder`, fetched first where it is not there yet.
+    """Return the path of a zip file in `folder`, after fetching it if it is not there.
 
-    TFDS's own download manager is not used: it begins a file that was cut off from the start again.
+    TFDS's download manager is not used: it restarts an interrupted file from the beginning.
 
     Args:
-      file: which.
-      folder: where zip files are kept; one that is there is checked and used.
-      mirror: address of another place that has the files, instead of the published one.
-      any_checksum: take a file that is not the published one.
+      file: one of `zip_files`.
+      folder: where zip files are kept; one that exists is checked and used.
+      mirror: address of a folder with the files, instead of the published one.
+      any_checksum: accept a file that is not the published one.
 
     Raises:
-      DataError: it cannot be fetched, or is another file.
+      DataError: it cannot be fetched, or is not the published file.
+      ConfigError: `mirror` is no address.
     """
     path = folder / file.file
     checksum = None if any_checksum else file.checksum
@@ -81,8 +82,8 @@ def fetch_zip(file: ZipFile, folder: Path, *, mirror: str | None = None, any_che
             print(f"check     {path}, {file.size / 1e6:.0f} MB", file=sys.stderr)
             if path.stat().st_size != file.size or sha256(path) != checksum:
                 raise DataError(
-                    f"{path} is not the {file.file} that is published: remove it to have it fetched again, or use it "
-                    "as it is with --any-checksum."
+                    f"{path} is not the {file.file} that is published: remove it to fetch it again, or use it as "
+                    "it is with --any-checksum."
                 )
         return path
     address = file.address if mirror is None else f"{mirror.rstrip('/')}/{file.file}"
@@ -93,8 +94,8 @@ def fetch_zip(file: ZipFile, folder: Path, *, mirror: str | None = None, any_che
         download(address, path, name=file.file, size=size, checksum=checksum)
     except ChecksumError as error:
         raise DataError(
-            f"What came from {address} is not the {file.file} that is published ({error}): try again, {by_hand}, "
-            "or take any file with --any-checksum."
+            f"{address} is not the {file.file} that is published ({error}): try again, {by_hand}, or accept any file "
+            "with --any-checksum."
         ) from None
     except DownloadError as error:
         raise DataError(f"{address} cannot be downloaded ({error}): try again, or {by_hand}.") from None
@@ -104,13 +105,12 @@ def fetch_zip(file: ZipFile, folder: Path, *, mirror: str | None = None, any_che
 
 
 def zip_originals(hr: Path, lr: Path | None, scale: int) -> list[Original]:
-    """The pictures of a split: 0001.png of the HR zip with 0001x4.png (for scale 4) of the LR zip.
+    """Return the pictures of a split: 0001.png of the HR zip with 0001x4.png (for scale 4) of the LR zip.
 
-    The folders in which they lie do not matter. In the published files these are DIV2K_train_HR and
-    DIV2K_train_LR_bicubic/X4.
+    Their folders do not matter. In the published files they are DIV2K_train_HR and DIV2K_train_LR_bicubic/X4.
 
     Raises:
-      DataError: a file is no zip file, or the HR zip holds no such picture.
+      DataError: a file is no zip file, or has no such pictures.
     """
     hr_members = _members(hr, r"(\d{4})\.png")
     lr_members = {} if lr is None else _members(lr, rf"(\d{{4}})x{scale}\.png")
@@ -131,12 +131,12 @@ def zip_originals(hr: Path, lr: Path | None, scale: int) -> list[Original]:
 
 
 def _members(path: Path, pattern: str) -> dict[str, ZipMember]:
-    """The members whose name, without folders, is `pattern`; by its first group."""
+    """Return the members whose name, without folders, matches `pattern`, by its first group."""
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, EOFError) as error:
         raise DataError(
-            f"{path} is incomplete or no zip file ({error}): remove it to have it fetched again."
+            f"{path} is incomplete or no zip file ({error}): remove it to fetch it again."
         ) from error
     except OSError as error:
         raise DataError(f"{path} cannot be opened ({error.strerror}): check the path.") from error

@@ -1,4 +1,4 @@
-"""The pictures that a set is prepared from: files in folders, or members of zip files."""
+"""The pictures that a set is prepared from: files in folders or members of zip files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from esrgan_jax.imaging.rgb_files import read_rgb
 
 @dataclass(frozen=True)
 class PlainFile:
-    """A file in a folder; `root` is left out of its identity, so that the folder may be moved."""
+    """A file in a folder; `root` is not part of its identity, so that the folder may be moved."""
 
     root: Path
     path: Path
@@ -31,44 +31,44 @@ class PlainFile:
         return str(self.path)
 
     def identity(self) -> list:
-        """Path below `root`, size and time: what changes when the file does."""
+        """Return path below `root`, size and time, which change when the file does."""
         name = self.path.relative_to(self.root).as_posix()
         try:
             status = self.path.stat()
-        except OSError:  # A link to nowhere; reading it will say so.
+        except OSError:  # a broken link; the error comes when it is read
             return [name, None, None]
         return [name, status.st_size, status.st_mtime_ns]
 
     @contextlib.contextmanager
     def unpacked(self) -> Iterator[Path]:
-        """The file itself."""
+        """Yield the file itself."""
         yield self.path
 
 
 @dataclass(frozen=True)
 class ZipMember:
-    """A file in a zip file; several threads may unpack at once."""
+    """A member of a zip file; several threads may unpack at once."""
 
     archive: zipfile.ZipFile
     member: zipfile.ZipInfo
 
     @property
     def name(self) -> str:
-        """The path of the zip file and that in it."""
+        """The path of the zip file, then that in it."""
         return f"{self.archive.filename}/{self.member.filename}"
 
     def identity(self) -> list:
-        """Path in the zip file, size and checksum: what changes when the file does."""
+        """Return path in the zip file, size and checksum, which change when the file does."""
         return [self.member.filename, self.member.file_size, self.member.CRC]
 
     @contextlib.contextmanager
     def unpacked(self) -> Iterator[Path]:
-        """The file on disk, for as long as the context lasts.
+        """Yield the file on disk, for as long as the context lasts.
 
         Raises:
-          DataError: it is damaged, or read as an image from this path and found to be; names the zip file.
+          DataError: it is damaged, or reading the path raised a DataError; names the zip file instead.
         """
-        # One at a time and thrown away after use: a whole set unpacked would need its size on disk again.
+        # One at a time, deleted after use: a set unpacked as a whole would need its size on disk again.
         with tempfile.TemporaryDirectory(prefix="esrgan_jax-") as folder:
             try:
                 yield Path(self.archive.extract(self.member, folder))
@@ -83,7 +83,7 @@ ImageFile = PlainFile | ZipMember
 
 @dataclass(frozen=True)
 class Decoded:
-    """A picture file and what is in it.
+    """A picture file: its pixels and its bytes.
 
     Attributes:
       image: uint8 RGB [H, W, 3].
@@ -100,21 +100,21 @@ class Original:
 
     Attributes:
       hr: the HR file.
-      lr: the LR file; None to shrink HR by MATLAB's bicubic; a sentence if there should be one and is not.
+      lr: the LR file; None: made by MATLAB's bicubic; a sentence: it is missing, and this is the error.
     """
 
     hr: ImageFile
     lr: ImageFile | str | None
 
     def identity(self) -> list:
-        """What changes when one of the files does."""
+        """Return what changes when one of the files does."""
         return [
             self.hr.identity(),
             self.lr.identity() if self.lr and not isinstance(self.lr, str) else self.lr,
         ]
 
     def read(self, scale: int) -> tuple[Decoded, Decoded | None]:
-        """Both files; None for an LR picture that is to be made.
+        """Read both files; None for an LR picture that is to be made.
 
         Raises:
           DataError: a file is missing, damaged or too small, or LR is not HR shrunk `scale` times.
@@ -131,16 +131,16 @@ class Original:
 
 
 def folder_originals(hr: Path, lr: Path | None, scale: int, lr_template: str | None = None) -> list[Original]:
-    """The pictures of a folder and of those below it, in a fixed order.
+    """Return the pictures of a folder and its subfolders, in a fixed order.
 
     Args:
       hr: folder of HR images.
-      lr: folder of LR images; None to make them.
+      lr: folder of LR images; None: they are made.
       scale: how many times HR is larger.
-      lr_template: how LR images are named; see `Partners`.
+      lr_template: how LR images are named; see `LrNames`.
 
     Raises:
-      DataError: a folder is missing, the HR folder holds no image, or both are the same.
+      DataError: a folder is missing, the HR folder has no images, or both are the same.
       ConfigError: a template without "{name}".
     """
     partners = LrNames(hr, lr, scale, lr_template)

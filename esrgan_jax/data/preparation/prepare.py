@@ -1,4 +1,4 @@
-"""Large pictures to a prepared set: restartable shard by shard, and there whole or not at all."""
+"""Preparing a set from large pictures: resumable shard by shard, published atomically."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from esrgan_jax.system.files import atomic_write
 from esrgan_jax.system.progress import bar
 
 REPORT = "prepare.json"
-"""In the folder of a finished set: what it was made of."""
+"""The report in the folder of a finished set."""
 
-_SECONDS_PER_LINE = 30.0  # of progress, where there is no terminal
+_SECONDS_PER_LINE = 30.0  # of progress, without a terminal
 
 
 def prepare(
@@ -37,28 +37,27 @@ def prepare(
     download_size: int = 0,
     workers: int | None = None,
 ) -> dict[str, Any]:
-    """Prepares a set; afterwards TFDS and `TfdsSource` read it by its name.
+    """Prepare a set; afterwards TFDS and `TfdsSource` read it by its name.
 
-    Shards are made in a folder beside the set's own, FOLDER.incomplete, each under its name only when it is
-    whole. A call after a kill keeps those whose originals have not changed. Metadata come last, and one
-    renaming makes the set appear.
+    Shards are written atomically into FOLDER.incomplete, beside the set's own folder. A call after a kill keeps those
+    whose originals have not changed. Metadata come last, and then the folder is renamed.
 
     Args:
       records: the set.
-      splits: what goes into it, by name.
+      splits: its splits, by name.
       scale: how many times HR is larger than LR.
-      skip_bad: leave out pictures that cannot be used; otherwise the set is not finished if there are any.
+      skip_bad: leave out pictures that cannot be used; otherwise any of them is an error at the end.
       download_size: in bytes, for the metadata.
-      workers: threads; None for all cores that this process may use.
+      workers: number of threads; None: all cores that this process may use.
 
     Returns:
-      What prepare.json in the set's folder holds: "name", "scale", "splits" {name: {"images", "examples",
-      "small", "bytes", "shards", "sub_images"}}, "skipped" [sentence] and "digest". A set that is there already
-      and was made of the same pictures in the same way is left as it is.
+      The contents of prepare.json in the set's folder: "name", "scale", "splits" {name: {"images", "examples",
+      "small", "bytes", "shards", "sub_images"}}, "skipped" [sentence] and "digest". A set that exists and was made
+      from the same pictures with the same options is left as it is.
 
     Raises:
-      DataError: pictures cannot be used and are not to be skipped, or none is left; the set is there and was
-        made of something else; another process works on it; it cannot be written.
+      DataError: pictures cannot be used and `skip_bad` is False, or none is left; the set exists and was made from
+        other pictures or with other options; another process works on it; it cannot be written.
     """
     try:
         shards = plan_shards(records, splits, scale)
@@ -68,7 +67,7 @@ def prepare(
         with _locked(workshop):
             reports = workshop.finished_shards(shards, keep_skipped=skip_bad)
             if reports:
-                print(f"resume    {len(reports)} of {len(shards)} shards are there", file=sys.stderr)
+                print(f"resume    {len(reports)} of {len(shards)} shards are finished", file=sys.stderr)
             with _Progress(shards, reports) as progress:
                 todo = [shard for shard in shards if shard.name not in reports]
                 reports.update(workshop.make(todo, records, scale, progress.advance, workers))
@@ -84,29 +83,29 @@ def prepare(
         return report
     except OSError as error:
         raise DataError(
-            f"{records.folder} cannot be prepared ({error.strerror or error}): mend that and run the same command "
+            f"{records.folder} cannot be prepared ({error.strerror or error}): fix that and run the same command "
             "again; finished shards are kept."
         ) from error
 
 
 def _finished_before(records: RecordSet, shards: list[Shard]) -> dict[str, Any]:
-    """The report of a set that is there, if it is the one that was asked for."""
+    """Return the report of an existing set, if it is the requested one."""
     try:
         report = json.loads((records.folder / REPORT).read_text())
     except (FileNotFoundError, ValueError):
         report = {}
     if report.get("digest") != _digest(shards):
         raise DataError(
-            f"{records.folder} is there, but not made of these pictures in this way: remove it, or give the new set "
-            "another name (--name) or place (--data-dir)."
+            f"{records.folder} exists, but was made from other pictures or with other options: remove it, or give "
+            "the new set another name (--name) or place (--data-dir)."
         )
-    print(f"{records.folder} is there already.", file=sys.stderr)
+    print(f"{records.folder} exists already.", file=sys.stderr)
     return report
 
 
 @contextlib.contextmanager
 def _locked(workshop: ShardFolder) -> Iterator[None]:
-    """Keeps other processes from the same set; the lock ends with the process, however that ends."""
+    """Keep other processes from the same set; the lock ends with the process, even if it is killed."""
     with (workshop.folder / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -118,7 +117,7 @@ def _locked(workshop: ShardFolder) -> Iterator[None]:
 
 
 class _Progress:
-    """A bar of finished pictures on a terminal, a line now and then elsewhere."""
+    """A bar of finished pictures on a terminal; without one, a line every `_SECONDS_PER_LINE`."""
 
     def __init__(self, shards: list[Shard], finished: Mapping[str, ShardReport]):
         self._total = sum(len(shard.originals) for shard in shards)
@@ -134,7 +133,7 @@ class _Progress:
         self._bar.close()
 
     def advance(self, result: Examples) -> None:
-        """Counts one picture."""
+        """Count one picture."""
         self._done += 1
         self._examples += len(result.serialized)
         self._bar.set_postfix_str(f"{self._examples} examples", refresh=False)
@@ -176,7 +175,7 @@ def _bad_pictures(workshop: ShardFolder, skipped: list[str], shards: list[Shard]
     total = sum(len(shard.originals) for shard in shards)
     first = skipped[0].rstrip(".")
     return (
-        f"{len(skipped)} of {total} pictures cannot be used, the first because: {first}; mend or remove them and run "
+        f"{len(skipped)} of {total} pictures cannot be used, the first because: {first}; fix or remove them and run "
         "the same command again, or leave them out with --on-bad-image=skip; the other shards are kept in "
         f"{workshop.folder}."
     )
@@ -190,7 +189,7 @@ def _publish(
     report: dict[str, Any],
     download_size: int,
 ) -> None:
-    """Adds metadata and report to finished shards, and gives their folder the set's name."""
+    """Add metadata and report to finished shards, and rename their folder to that of the set."""
     sizes = {
         name: SplitSize(
             [reports[shard.name].examples for shard in shards if shard.split == name], numbers["bytes"]
@@ -200,7 +199,7 @@ def _publish(
     records.write_metadata(workshop.shards, sizes, download_size)
     with atomic_write(workshop.shards / REPORT) as temporary:
         temporary.write_text(json.dumps(report, indent=2) + "\n")
-    for file in workshop.shards.glob("*.json"):  # TFDS leaves them to the disk's cache
+    for file in workshop.shards.glob("*.json"):  # TFDS does not flush them to disk
         _sync(file)
     workshop.shards.rename(records.folder)
     _sync(records.folder.parent)

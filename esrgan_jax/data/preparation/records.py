@@ -1,4 +1,4 @@
-"""A TFDS set as it is written: shards of ArrayRecord, and the metadata by which TFDS reads them."""
+"""Writing a set for TFDS: shards of ArrayRecord, and the metadata by which TFDS reads them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ VERSION = "1.0.0"  # of sets that are not TFDS's own
 
 @dataclass(frozen=True)
 class SplitSize:
-    """What a split holds.
+    """The size of a split.
 
     Attributes:
-      shard_lengths: the number of examples in each shard.
+      shard_lengths: number of examples in each shard.
       num_bytes: of all shards.
     """
 
@@ -31,21 +31,21 @@ class SplitSize:
 
 
 class RecordSet:
-    """A set of {lr, hr} pictures that TFDS reads: where it belongs, its shards, its metadata.
+    """A set of {lr, hr} pictures that TFDS reads: its folder, its shards, its metadata.
 
-    The class does what TFDS's `GeneratorBasedBuilder.download_and_prepare` would, and leaves the same files.
-    That one works in a folder with a random name, in one thread, and sorts all examples on disk before it
-    writes the first shard: after a kill it begins again. Here shards come first and one by one.
+    It writes the files that TFDS's `GeneratorBasedBuilder.download_and_prepare` would. That works in a folder with a
+    random name, in one thread, and sorts all examples on disk before it writes the first shard: after a kill it
+    starts again. Here shards are written one by one, from the beginning.
 
     Args:
       name: "DATASET" or "DATASET/CONFIG".
-      data_dir: where TFDS keeps its sets; None for TFDS's own choice.
-      stock: whether this is TFDS's own `div2k/bicubic_x4` (or x2, x3, x8), with its version, description and
-        citation, to be read by its class. Other sets are read without one.
-      description: what the set holds, for other sets.
+      data_dir: where TFDS keeps its sets; None: TFDS's default.
+      stock: whether this is TFDS's `div2k/bicubic_x4` (or x2, x3, x8), with its version, description and citation, to
+        be read by its builder class. Other sets are read without one.
+      description: of the contents, for other sets.
 
     Raises:
-      ConfigError: TFDS would not read a set of that name, or take it for one of its own.
+      ConfigError: TFDS would not read a set of that name, or has one of its own.
     """
 
     def __init__(self, name: str, data_dir: Path | None, *, stock: bool, description: str):
@@ -75,17 +75,17 @@ class RecordSet:
         self._info.set_file_format(tfds.core.FileFormat.ARRAY_RECORD, override=True)
 
     def shard_name(self, split: str, index: int, count: int) -> str:
-        """The file name of shard `index`, from 0, of `count`."""
+        """Return the file name of shard `index`, from 0, of `count`."""
         return self._template(split).sharded_filepath(shard_index=index, num_shards=count).name
 
     def serialize(self, lr: bytes, hr: bytes) -> bytes:
-        """An example, from the bytes of two picture files."""
+        """Return an example made from the bytes of two picture files."""
         encoded = self._info.features.encode_example({"lr": io.BytesIO(lr), "hr": io.BytesIO(hr)})
-        # TFDS's own serialize_example puts the two in an order that changes from process to process.
+        # TFDS's serialize_example writes the two in an order that differs between processes.
         return self._serializer.get_tf_example(encoded).SerializeToString(deterministic=True)
 
     def write_metadata(self, folder: Path, splits: Mapping[str, SplitSize], download_size: int) -> None:
-        """Writes what makes a folder of shards a set: from now on TFDS reads it."""
+        """Write the metadata by which TFDS reads a folder of shards."""
         import tensorflow_datasets as tfds
 
         infos = [
@@ -113,7 +113,7 @@ class RecordSet:
 
 
 def write_shard(path: Path, examples: Iterable[bytes]) -> int:
-    """Writes a shard: the whole file appears, or nothing does; the number of examples comes back.
+    """Write a shard atomically; return the number of examples.
 
     Raises:
       OSError: it cannot be written.
@@ -121,7 +121,7 @@ def write_shard(path: Path, examples: Iterable[bytes]) -> int:
     from array_record.python import array_record_module
 
     with atomic_write(path) as temporary:
-        # A group of one, as TFDS writes it, for random access; zstd, the default, compresses the PNGs of examples.py.
+        # Groups of one, as TFDS writes them, for random access; the default zstd compresses the PNGs of subimages.py.
         writer = array_record_module.ArrayRecordWriter(os.fspath(temporary), "group_size:1")
         count = 0
         try:
@@ -130,7 +130,7 @@ def write_shard(path: Path, examples: Iterable[bytes]) -> int:
                 count += 1
             writer.close()
             written = array_record_module.ArrayRecordReader(os.fspath(temporary)).num_records()
-        except RuntimeError as error:  # array_record's only one: the disk is full, the file too large, ...
+        except RuntimeError as error:  # the only class of array_record's errors: the disk is full, ...
             reason = re.search(r"\bfailed: ([^;]*)", str(error))
             raise OSError(reason[1] if reason else str(error)) from error
         if written != count:
@@ -139,16 +139,16 @@ def write_shard(path: Path, examples: Iterable[bytes]) -> int:
 
 
 def _parsed(name: str) -> tuple[str, str | None]:
-    """The parts of "DATASET/CONFIG"."""
+    """Return the parts of "DATASET/CONFIG"."""
     import tensorflow_datasets as tfds
 
     match = re.fullmatch(r"([a-z][a-z0-9_]*)(?:/(\w[\w.+-]*))?", name)
     if not match:
         raise ConfigError(
-            f"--name {name} is not a name for TFDS: small letters, digits and _, as in photos or photos/bicubic_x4."
+            f"--name {name} is not a name for TFDS: use small letters, digits and _, as photos or photos/bicubic_x4."
         )
     try:
         tfds.builder_cls(match[1])
-    except Exception:  # Whatever it raises for a name that it does not know.
+    except Exception:  # of several classes: an unknown name
         return match[1], match[2]
-    raise ConfigError(f"{match[1]} is a set of TFDS's own: choose another name with --name.")
+    raise ConfigError(f"{match[1]} is the name of a set of TFDS: choose another with --name.")

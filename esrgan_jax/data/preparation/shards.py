@@ -1,4 +1,4 @@
-"""The files of a prepared set while they are made: planned, taken up after a kill, written on all cores."""
+"""The shards of a set: planned, written on all cores, kept after a kill."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from esrgan_jax.data.preparation.subimages import Examples, SubimageGrid, make_e
 from esrgan_jax.system.devices import available_cores
 from esrgan_jax.system.files import atomic_write
 
-# Raised when the same originals would give other examples: shards of before are then made again.
+# Raised when the same originals would give other examples: earlier shards are then made again.
 _VERSION = 2
-_ORIGINALS_PER_SHARD = 6  # about 100 MB of sub-images of DIV2K, and as much work lost by a kill
+_ORIGINALS_PER_SHARD = 6  # about 100 MB of sub-images of DIV2K; a kill loses at most as much work
 _MAX_SHARDS = 1024
 
 T = TypeVar("T")
@@ -33,11 +33,11 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Split:
-    """What a split is made of.
+    """The pictures of a split.
 
     Attributes:
       originals: the pictures.
-      grid: how they are cut; None keeps them whole.
+      grid: how they are cut; None: they stay whole.
     """
 
     originals: list[Original]
@@ -49,11 +49,11 @@ class Shard:
     """Originals that go into one file.
 
     Attributes:
-      split: whose.
+      split: name of its split.
       name: of the file.
       originals: the pictures.
-      grid: how they are cut; None keeps them whole.
-      digest: of all that decides what the file holds.
+      grid: how they are cut; None: they stay whole.
+      digest: of everything that determines the contents of the file.
     """
 
     split: str
@@ -65,15 +65,15 @@ class Shard:
 
 @dataclass
 class ShardReport:
-    """What became of the originals of a shard.
+    """The numbers of a finished shard.
 
     Attributes:
-      digest: the shard's.
-      images: how many originals were used.
-      examples: sub-images, or whole images.
-      small: how many originals are smaller than a sub-image on a side.
+      digest: of the shard.
+      images: number of originals that were used.
+      examples: number of sub-images, or of whole images.
+      small: number of originals smaller than a sub-image on a side.
       bytes: of the file.
-      skipped: sentences about the other originals.
+      skipped: why the other originals were not used, a sentence each.
     """
 
     digest: str
@@ -84,7 +84,7 @@ class ShardReport:
     skipped: list[str] = dataclasses.field(default_factory=list)
 
     def add(self, result: Examples) -> None:
-        """Counts one original."""
+        """Count one original."""
         self.examples += len(result.serialized)
         self.small += result.small
         if result.skipped is None:
@@ -94,7 +94,7 @@ class ShardReport:
 
 
 def plan_shards(records: RecordSet, splits: Mapping[str, Split], scale: int) -> list[Shard]:
-    """Which original goes into which shard: by its name, so that one more or fewer changes one shard, not all."""
+    """Assign originals to shards by their names, so that one more or fewer changes one shard, not all."""
     shards = []
     for split_name, split in splits.items():
         exponent = round(math.log2(max(1, len(split.originals) / _ORIGINALS_PER_SHARD)))
@@ -112,13 +112,13 @@ def plan_shards(records: RecordSet, splits: Mapping[str, Split], scale: int) -> 
 
 
 class ShardFolder:
-    """The folder in which shards are made, and a report beside each finished one.
+    """The folder in which shards are written, with a report of each finished one.
 
     Args:
-      folder: is made if it does not exist.
+      folder: created if it does not exist.
 
     Raises:
-      OSError: it cannot be made.
+      OSError: it cannot be created.
     """
 
     def __init__(self, folder: Path):
@@ -129,11 +129,11 @@ class ShardFolder:
         self._reports.mkdir(exist_ok=True)
 
     def finished_shards(self, shards: list[Shard], *, keep_skipped: bool) -> dict[str, ShardReport]:
-        """The reports, by name, of finished shards that are still as they should be; removes all other files.
+        """Return the reports, by name, of finished shards that are still valid; remove all other files.
 
         Args:
-          shards: all that are wanted.
-          keep_skipped: keep those in which originals were skipped; otherwise they are tried again.
+          shards: all shards of the set.
+          keep_skipped: keep those in which originals were skipped; otherwise they are made again.
         """
         kept = {}
         for shard in shards:
@@ -157,17 +157,17 @@ class ShardFolder:
         advance: Callable[[Examples], None],
         workers: int | None = None,
     ) -> Iterator[tuple[str, ShardReport]]:
-        """Makes shards one after the other, while threads work ahead on pictures of this one and of the next.
+        """Write shards one after the other, while threads work ahead on pictures of this one and the next.
 
-        Threads, because decoding, shrinking and encoding leave Python's lock alone: processes were no faster,
-        and they outlive a parent that is killed.
+        Threads, because decoding, shrinking and encoding release Python's lock: processes were no faster, and they
+        outlive a killed parent.
 
         Args:
-          shards: those to make.
-          records: the set that they are of.
+          shards: the shards to write.
+          records: their set.
           scale: how many times HR is larger than LR.
-          advance: is called after each original.
-          workers: threads; None for all cores that this process may use.
+          advance: called after each original.
+          workers: number of threads; None: all cores that this process may use.
 
         Yields:
           The name of each shard and its report, once both are on disk.
@@ -190,7 +190,7 @@ class ShardFolder:
         workers = workers or available_cores()
         with (
             ThreadPoolExecutor(workers) as pool,
-            # Finished pictures wait for their turn in memory, some twenty megabytes each.
+            # Finished pictures wait in memory, some twenty megabytes each.
             contextlib.closing(_map_prefetched(pool, work, jobs, 2 * workers)) as results,
         ):
             for shard in shards:
@@ -205,7 +205,7 @@ class ShardFolder:
 def _map_prefetched(
     pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], ahead: int
 ) -> Generator[R, None, None]:
-    """Results in the order of `items`, of which no more than `ahead` are worked on or waiting."""
+    """Yield results in the order of `items`, with at most `ahead` of them in work or waiting."""
     waiting: deque[Future[R]] = deque()
     try:
         for item in items:

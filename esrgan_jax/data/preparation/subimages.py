@@ -1,4 +1,4 @@
-"""One picture as the examples of a set: whole, or cut into overlapping squares, which decode quickly.
+"""The examples made from one picture: the whole, or overlapping squares, which decode quickly.
 
 A whole 2K PNG takes 80 ms to decode, a sub-image 2 ms.
 """
@@ -19,7 +19,7 @@ from esrgan_jax.errors import ConfigError, DataError
 
 @dataclass(frozen=True)
 class SubimageGrid:
-    """How pictures are cut into sub-images.
+    """The grid by which pictures are cut into sub-images.
 
     Attributes:
       crop_size: side of a sub-image in HR pixels (BasicSR: 480).
@@ -32,7 +32,7 @@ class SubimageGrid:
     step: int = 240
 
     def check(self, scale: int) -> None:
-        """Raises ConfigError unless the grid falls on whole LR pixels and leaves no gap."""
+        """Raise ConfigError unless the grid falls on whole LR pixels and leaves no gap."""
         for name, value in (("--crop-size", self.crop_size), ("--step", self.step)):
             if value < 1 or value % scale:
                 raise ConfigError(f"{name} (={value}) must be a multiple of the scale (={scale}).")
@@ -43,15 +43,15 @@ class SubimageGrid:
             )
 
     def cut_pair(self, pair: Pair, scale: int) -> Iterator[Pair]:
-        """The sub-images of a pair, row by row, as views into it.
+        """Yield the sub-images of a pair, row by row, as views into it.
 
         Args:
           pair: {"lr": [h, w, 3], "hr": [h * scale, w * scale, 3]}.
           scale: how many times HR is larger.
 
         Yields:
-          Pairs of LR side crop_size / scale and HR side crop_size at the same place; as high or as wide as
-          the picture where that is smaller.
+          Pairs of LR side crop_size / scale and HR side crop_size at the same place; smaller only where the picture
+          is.
         """
         lr, hr = pair["lr"], pair["hr"]
         side = self.crop_size // scale
@@ -65,9 +65,9 @@ class SubimageGrid:
 
 
 def starts(size: int, side: int, step: int) -> list[int]:
-    """Where sub-images of `side` pixels begin on an axis of `size`: every `step`, and one more at the border.
+    """Return where sub-images of `side` pixels begin on an axis of `size`: every `step`, and one more at the border.
 
-    The last one is there if the steps leave anything over; it begins at size - side.
+    The last one, at size - side, is added if the steps do not reach the border.
     """
     found = list(range(0, size - side + 1, step)) or [0]
     if found[-1] + side < size:
@@ -77,12 +77,12 @@ def starts(size: int, side: int, step: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Examples:
-    """What became of one original.
+    """The examples of one original.
 
     Attributes:
-      serialized: its examples, as they are written.
-      small: whether it is smaller than a sub-image on a side.
-      skipped: the sentence that says why there are none.
+      serialized: the examples, as they are written.
+      small: whether the original is smaller than a sub-image on a side.
+      skipped: why there are no examples, a sentence.
     """
 
     serialized: list[bytes]
@@ -91,20 +91,20 @@ class Examples:
 
 
 def make_examples(original: Original, grid: SubimageGrid | None, scale: int, records: RecordSet) -> Examples:
-    """Reads an original, shrinks it where its LR picture is to be made, cuts it, encodes it.
+    """Read an original, make its LR picture if needed, cut and encode both.
 
-    The LR picture is made of the whole HR picture and then cut, so that sub-images have no borders of their own.
+    LR is made from the whole HR picture and then cut, so that sub-images have no borders of their own.
 
     Args:
       original: the picture or pair.
-      grid: how it is cut; None keeps it whole, in the very bytes of its files where TFDS reads them as we do.
+      grid: how it is cut; None: it stays whole, with the bytes of its files where TFDS decodes them as we do.
       scale: how many times HR is larger than LR.
-      records: the set that the examples are for.
+      records: the set of the examples.
     """
     try:
         hr, lr = original.read(scale)
     except DataError as error:
-        # A file name may hold bytes that are no text.
+        # A file name may have bytes that are no text.
         return Examples([], skipped=str(error).encode(errors="backslashreplace").decode())
     cropped = crop_to_multiple(hr.image, scale)
     small_image = bicubic_lr(cropped, scale) if lr is None else lr.image
@@ -126,18 +126,18 @@ def make_examples(original: Original, grid: SubimageGrid | None, scale: int, rec
 
 
 def encode_png(image: np.ndarray) -> bytes:
-    """The bytes of a PNG file of uint8 RGB [H, W, 3]."""
-    # Filtered but not deflated: the file's zstd makes the set smaller than deflate does (99 -> 89 MB), and reading
-    # a sub-image takes 2.0 ms instead of 5.6.
+    """Return the bytes of a PNG file of uint8 RGB [H, W, 3]."""
+    # Filtered but not deflated: with the shard's zstd the set is smaller than with deflate (89 instead of 99 MB), and
+    # reading a sub-image takes 2.0 ms instead of 5.6.
     options = [cv2.IMWRITE_PNG_COMPRESSION, 0, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
     _, encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     return encoded.tobytes()
 
 
 def _original_bytes_or_png(picture: Decoded) -> bytes:
-    """The file itself if TFDS reads the same picture from it, as its own sets have it; else a PNG."""
+    """Return the bytes of the file if TFDS decodes the same pixels from them; else those of a PNG."""
     if picture.data.startswith((b"\x89PNG", b"\xff\xd8")):
-        # As TFDS decodes: grey, alpha, palettes and 16 bits come out in another shape or type.
+        # As TFDS decodes: grey, alpha, palettes and 16 bits give another shape or dtype.
         bgr = cv2.imdecode(np.frombuffer(picture.data, np.uint8), cv2.IMREAD_UNCHANGED)
         if bgr is not None and bgr.dtype == np.uint8 and np.array_equal(bgr[..., ::-1], picture.image):
             return picture.data

@@ -271,10 +271,10 @@ def test_a_set_that_is_there_stays_as_it_is(photos, prepared, tmp_path):
     report = prepared(photos)
     before = times(tmp_path / "sets/mine/1.0.0")
     assert prepared(photos) == report
-    with pytest.raises(DataError, match=r"mine/1\.0\.0 is there, but not made of these pictures in this way"):
+    with pytest.raises(DataError, match=r"mine/1\.0\.0 exists, but was made from other pictures"):
         prepared(photos, grid=SubimageGrid(96, 96))
     (photos / "0001.png").unlink()
-    with pytest.raises(DataError, match="but not made of these pictures"):
+    with pytest.raises(DataError, match="but was made from other pictures"):
         prepared(photos)
     assert times(tmp_path / "sets/mine/1.0.0") == before
 

@@ -69,7 +69,7 @@ def test_names_that_tfds_would_not_read(name, tmp_path):
 
 def test_names_that_tfds_would_take_for_its_own(tmp_path):
     for name in ("mnist", "div2k/mine"):
-        with pytest.raises(ConfigError, match="is a set of TFDS's own"):
+        with pytest.raises(ConfigError, match="is the name of a set of TFDS"):
             RecordSet(name, tmp_path, stock=False, description="")
 
 
