@@ -13,7 +13,16 @@ from esrgan_jax.errors import UserError
 BROKEN_PIPE = 141  # as shells have it: 128 + SIGPIPE
 INTERRUPTED = 130  # as shells have it: 128 + SIGINT
 
-COMMANDS = ("check_data", "convert", "evaluate", "inspect", "interpolate", "models", "prepare", "upscale")
+COMMANDS = (
+    "check_data",
+    "convert",
+    "evaluate",
+    "inspect",
+    "interpolate",
+    "models",
+    "prepare",
+    "upscale",
+)
 """Modules beside this one, each with a docstring (its first line is the short help), add_arguments and run.
 
 They import nothing heavy before `run`, so that --help answers at once.

@@ -11,7 +11,6 @@ usage: python train.py --config FILE[:STAGE,PRESET] [--config.FIELD=VALUE ...] [
 Run again, the same command resumes from the newest checkpoint. A first run: --config configs/quickstart.py
 """
 
-import contextlib
 import re
 import signal
 import sys
@@ -39,8 +38,10 @@ def main() -> int:
         from esrgan_jax.training.stopping import Stopped
         from esrgan_jax.training.train import train
 
-        with contextlib.suppress(Stopped):
+        try:
             train(config, workdir)
+        except Stopped as stopped:
+            return stopped.exit_code
     except UserError as error:
         print(f"train.py: {error}", file=sys.stderr)
         return error.exit_code

@@ -187,7 +187,7 @@ def _finish_saving(
                 f"Stopped, but {unsaved}: run the same command to resume from the newest checkpoint before it."
             )
         run.console.say(f"stop      {name} stage at iteration {progress.iteration} is saved; {RESUME_HINT}")
-        raise Stopped
+        raise Stopped(run.signals.exit_code)
     run.signals.end_unsaved()
     return unsaved
 

@@ -16,7 +16,15 @@ RESUME_HINT = "run the same command to resume"
 
 
 class Stopped(Exception):  # noqa: N818 - nothing is wrong
-    """A run that a signal ended, after everything was saved."""
+    """A run that a signal ended, after everything was saved.
+
+    Attributes:
+      exit_code: what the process should end with: 130 after SIGINT, 143 after SIGTERM.
+    """
+
+    def __init__(self, exit_code: int):
+        super().__init__(f"everything is saved; {RESUME_HINT}")
+        self.exit_code = exit_code
 
 
 class StopSignals:
@@ -30,10 +38,12 @@ class StopSignals:
 
     Attributes:
       received: whether a signal came and the run has not left yet.
+      exit_code: of a stopped run, as shells have it: 128 + the signal; SIGTERM's where another process got it.
     """
 
     def __init__(self, say: Callable[[str], None]):
         self.received = False
+        self.exit_code = 128 + signal.SIGTERM
         self._say = say
         self._unsaved = False
         self._lock = threading.Lock()
@@ -74,7 +84,7 @@ class StopSignals:
         with self._lock:
             self._unsaved = False
             if self.received:
-                self._exit_resumable()
+                self._exit_saved()
 
     def _listen(self) -> None:
         while number := self._read_end.recv(1):
@@ -86,17 +96,18 @@ class StopSignals:
             if self.received:
                 self._say_safely(f"stop      {number.name} again: leaving at once, without saving")
                 exit_now(128 + number)
+            self.exit_code = 128 + number
             if not self._unsaved:
                 self._say_safely(f"stop      {number.name}")
-                self._exit_resumable()
+                self._exit_saved()
             self.received = True
             self._say_safely(
                 f"stop      {number.name}: saving after this iteration; once more leaves at once"
             )
 
-    def _exit_resumable(self) -> None:
+    def _exit_saved(self) -> None:
         self._say_safely(f"stop      everything is saved; {RESUME_HINT}")
-        exit_now(0)
+        exit_now(self.exit_code)
 
     def _say_safely(self, line: str) -> None:
         with contextlib.suppress(Exception):  # a closed terminal must not keep anyone from leaving

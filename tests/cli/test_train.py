@@ -123,7 +123,7 @@ def test_killed_runs_go_on_to_the_same_end(images, whole, tmp_path):
     assert killed.stop_after("psnr      30/60", signal.SIGKILL) == -signal.SIGKILL
 
     interrupted = Command(images, folder, **cache)
-    assert interrupted.stop_after("psnr      45/60", signal.SIGINT) == 0
+    assert interrupted.stop_after("psnr      45/60", signal.SIGINT) == 130
     # Checkpoints are written in the background: the newest may have been unfinished.
     assert interrupted.says(r"^restore   psnr stage at iteration (10|20|30): ")
     assert not interrupted.says(r"^psnr      (5|10)/60")
@@ -133,7 +133,7 @@ def test_killed_runs_go_on_to_the_same_end(images, whole, tmp_path):
 
     # In the evaluation at the stage's end, which then is still to be made.
     evaluating = Command(images, folder, **cache)
-    assert evaluating.stop_after("psnr      60/60", signal.SIGTERM) == 0
+    assert evaluating.stop_after("psnr      60/60", signal.SIGTERM) == 143
     assert evaluating.says(f"^restore   psnr stage at iteration {stopped}: ")
     evaluated = evaluating.says("^evaluate  psnr 60: ")
     assert evaluating.says("run the same command to resume")
@@ -167,7 +167,7 @@ def assert_same_end(folder, expected):
 def test_stopped_while_compiling(images, tmp_path):
     """XLA cannot be stopped in the middle, and there is nothing to save."""
     command = Command(images, tmp_path)
-    assert command.stop_after("compile   psnr stage ...", signal.SIGTERM) == 0
+    assert command.stop_after("compile   psnr stage ...", signal.SIGTERM) == 143
     assert command.seconds_to_end < 2
     assert command.errors == []
     assert command.says("everything is saved; run the same command")

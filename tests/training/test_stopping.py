@@ -56,7 +56,7 @@ def test_nothing_to_save(start, number, busy):
     process = start(busy=busy)
     began = time.perf_counter()
     process.send_signal(number)
-    assert process.wait(10) == 0
+    assert process.wait(10) == 128 + number
     assert time.perf_counter() - began < 2
     first, last = process.stdout.read().splitlines()
     assert first == f"stop      {number.name}"
@@ -93,7 +93,7 @@ def test_signal_before_the_work_is_saved(start):
     assert process.stdout.readline() == "working\n"
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=10)
-    assert process.returncode == 0
+    assert process.returncode == 128 + signal.SIGTERM
     assert out.splitlines()[1] == "True"
     assert "to resume" in out.splitlines()[2]
 
