@@ -1,14 +1,14 @@
-"""Errors a user can cause: one sentence that names the file or field and the way out, one exit code."""
+"""Errors a user can cause: a message that names the file or field and says what to do, and an exit code."""
 
 
 class UserError(Exception):
-    """A mistake the user can mend; commands print the sentence alone and leave with `exit_code`."""
+    """An error the user can fix; commands print the message alone and end with `exit_code`."""
 
     exit_code = 1
 
 
 class ConfigError(UserError):
-    """A configuration, or a command line, that cannot be run."""
+    """A configuration or a command line that cannot be run."""
 
     exit_code = 2
 
@@ -32,4 +32,4 @@ class DivergedError(UserError):
 
 
 class CheckpointError(UserError):
-    """A checkpoint that cannot be used, or not be written."""
+    """A checkpoint that cannot be used or written."""

@@ -1,1 +1,1 @@
-"""The machine: devices, memory, processes, files, downloads; knows nothing of pictures or networks."""
+"""The machine: devices, memory, processes, files, downloads; nothing about pictures or networks."""

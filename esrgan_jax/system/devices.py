@@ -1,4 +1,4 @@
-"""Which devices and how many cores this process uses; XLA's settings and compilation cache."""
+"""Devices and cores of this process; XLA's settings and compilation cache."""
 
 import contextlib
 import math
@@ -12,29 +12,29 @@ from esrgan_jax.system.files import cache_dir
 
 
 def prepare(batch_sizes: Sequence[int] = (), count: int | None = None) -> None:
-    """Sets JAX up before its first use: virtual devices where there are only CPUs, and the compilation cache.
+    """Set JAX up before its first use: virtual devices on CPUs, and the compilation cache.
 
     Args:
-      batch_sizes: of this process, which its devices share: one device per core, as far as they divide all of these.
-      count: how many virtual devices instead.
+      batch_sizes: of this process; one device per core, as far as their number divides all of these.
+      count: number of virtual devices instead.
     """
     start_cpu_devices(count or device_count_for(batch_sizes))
     use_compilation_cache()
 
 
 def start_cpu_devices(count: int) -> None:
-    """Splits the CPU into `count` virtual devices; without effect on GPUs and TPUs, or once JAX has started.
+    """Split the CPU into `count` virtual devices; no effect on GPUs and TPUs, or once JAX has started.
 
-    One device a core is faster than one for all, whose work between two convolutions keeps one core waiting. A
-    number that the user chose (in `XLA_FLAGS` or `JAX_NUM_CPU_DEVICES`) stays.
+    One device per core is faster than one device: between convolutions it would leave cores idle. A number set by the
+    user (in `XLA_FLAGS` or `JAX_NUM_CPU_DEVICES`) stays.
     """
     if count > 1:
-        # XLA:CPU runs all devices on one pool of a thread a core. All devices but one may wait in an all-reduce and
-        # hold a thread each; without a thread a core besides, long runs stood still sooner or later (jaxlib
-        # 0.10.2). More threads than that only get into each other's way: a training iteration took 5 to 12% longer
-        # with twice as many. The pool's size is read from NPROC when JAX starts.
+        # XLA:CPU runs all devices on one pool with a thread per core. All devices but one may wait in an all-reduce,
+        # each occupying a thread; without one more thread per core, long runs hung sooner or later (jaxlib 0.10.2).
+        # More threads are slower: a training iteration took 5 to 12% longer with twice as many. JAX reads the size of
+        # the pool from NPROC when it starts.
         os.environ.setdefault("NPROC", str(available_cores() + count - 1))
-        # The devices fill the cores; an order of work for parallel execution within a device costs memory (a sixth).
+        # The devices fill the cores; scheduling for parallel execution within a device costs a sixth more memory.
         _set_xla_flag("xla_cpu_enable_concurrency_optimized_scheduler", "false")
     chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if chosen or getattr(jax.config, "jax_num_cpu_devices", -1) > 0:
@@ -44,16 +44,16 @@ def start_cpu_devices(count: int) -> None:
 
 
 def _set_xla_flag(name: str, value: str) -> None:
-    """Sets a flag of XLA that the user did not set, with versions that are known to have it: others would end."""
+    """Set a flag of XLA that the user did not set, with versions known to have it: others would abort."""
     flags = os.environ.get("XLA_FLAGS", "")
     if name not in flags and jax.__version_info__ < (0, 13):
         os.environ["XLA_FLAGS"] = f"{flags} --{name}={value}".strip()
 
 
 def use_compilation_cache() -> None:
-    """Keeps what XLA compiles from now on for later runs, in `cache_dir()/xla`; a folder the user chose stays.
+    """Keep what XLA compiles from now on in `cache_dir()/xla`, or in the folder the user chose, for later runs.
 
-    Where that cannot be written, nothing is kept.
+    If that cannot be written, nothing is kept.
     """
     if getattr(jax.config, "jax_compilation_cache_dir", None) is None:
         folder = cache_dir() / "xla"
@@ -64,28 +64,28 @@ def use_compilation_cache() -> None:
         if not os.access(folder, os.W_OK):
             return
         jax.config.update("jax_compilation_cache_dir", str(folder))
-    # The default leaves out what compiles in less than a second: small networks do.
+    # The default leaves out what compiles in less than a second, as small networks do.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def available_cores() -> int:
-    """At least 1; in a container or under a scheduler fewer than the machine has."""
+    """Return the number of cores this process may use; in containers or under schedulers fewer than there are."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def device_count_for(batch_sizes: Sequence[int]) -> int:
-    """The largest number of this process's cores that divides every batch."""
-    common = math.gcd(*batch_sizes)  # 0, which everything divides, of none
+    """Return the largest number of this process's cores that divides every batch size."""
+    common = math.gcd(*batch_sizes)  # 0 without batch sizes, which every number divides
     return max(count for count in range(1, available_cores() + 1) if common % count == 0)
 
 
 def choose_devices(count: int | None = None) -> list[jax.Device]:
-    """The first `count` local devices (None: all of them).
+    """Return the first `count` local devices (None: all of them).
 
     Raises:
-      ConfigError: there are not so many.
+      ConfigError: there are fewer.
     """
     devices = jax.local_devices()
     if count is None:
@@ -99,7 +99,7 @@ def choose_devices(count: int | None = None) -> list[jax.Device]:
 
 @contextlib.contextmanager
 def count_compiles() -> Iterator[dict[str, float]]:
-    """Yields {"seconds": s, "count": n}, filled with what XLA compiles inside the block."""
+    """Yield {"seconds": s, "count": n}, updated with what XLA compiles inside the block."""
     seen = {"seconds": 0.0, "count": 0.0}
 
     def listen(event: str, duration_secs: float, **_: str | int) -> None:

@@ -1,4 +1,4 @@
-"""Large files from the web: continued where they were cut off, checked before they appear under their name."""
+"""Downloads of large files: resumed where they were cut off, checked before they get their name."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ CHUNK = 1 << 20
 
 
 class DownloadError(Exception):
-    """A file that did not come; says why, in half a sentence."""
+    """A failed download; the message is the reason, without a full stop."""
 
 
 class ChecksumError(DownloadError):
-    """What came is another file than was expected."""
+    """A download whose contents are not those expected."""
 
 
 def download(
     address: str, path: Path, *, name: str, size: int | None = None, checksum: str | None = None
 ) -> None:
-    """Brings the file at `address` to `path`, with a progress bar on a terminal.
+    """Download the file at `address` to `path`, with a progress bar on a terminal.
 
-    Until it is whole and checked it is called `path`.part. A download that is cut off, by the network or by
-    a kill, is taken up there, now or in a later call, if the server can send a part of a file.
+    Until it is complete and checked it is called `path`.part. A download that is cut off, by the network or a kill,
+    is resumed there, now or by a later call, if the server can send parts of a file.
 
     Args:
       address: an http, https or file URL.
-      path: what it will be called; an existing file is replaced.
-      name: what the bar calls it.
-      size: in bytes; None believes the server.
-      checksum: its sha256 in hexadecimal digits; None takes what comes.
+      path: of the result; an existing file is replaced.
+      name: shown by the bar.
+      size: in bytes; None: as the server says.
+      checksum: sha256 in hexadecimal digits; None: not checked.
 
     Raises:
-      ChecksumError: the file is another one; what came is thrown away.
-      DownloadError: it cannot be fetched or written; what came is kept for the next try.
+      ChecksumError: the file is not the expected one; it is deleted.
+      DownloadError: it cannot be fetched or written; what has been received is kept for the next try.
     """
     part = path.with_name(path.name + ".part")
     try:
@@ -62,7 +62,7 @@ def download(
 
 
 def _download_with_retries(address: str, part: Path, name: str, size: int | None) -> None:
-    """Brings `part` to its full size, in several connections if need be."""
+    """Download the rest of `part`, in several connections if necessary."""
     with bar(total=size, initial=file_size(part), name=name, unit="B", unit_scale=True) as shown:
         for attempt in range(TRIES):
             known = size
@@ -80,14 +80,14 @@ def _download_with_retries(address: str, part: Path, name: str, size: int | None
 
 
 def _download_rest(address: str, part: Path, size: int | None, shown: Bar) -> int | None:
-    """Appends what one connection brings; the size of the whole file comes back, None if nobody knows it."""
+    """Append what one connection sends; return the size of the whole file, None if it is not known."""
     done = file_size(part)
     headers = {"User-Agent": "esrgan-jax"} | ({"Range": f"bytes={done}-"} if done else {})
     try:
         response = urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         error.close()
-        # Asked for what comes after the last byte, a server says that there is nothing, and the size.
+        # If nothing is left, the server answers with an error that has the size.
         total = _size_from_range(error.headers.get("Content-Range"))
         if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and total is not None:
             if total != done:
@@ -101,7 +101,7 @@ def _download_rest(address: str, part: Path, size: int | None, shown: Bar) -> in
         known = size or whole or _size_from_range(response.headers.get("Content-Range"))
         with part.open("ab" if goes_on else "wb") as target:
             shown.total, shown.n = known, done if goes_on else 0
-            # One byte more than expected is enough to know that it is another file.
+            # One byte more than expected shows that it is another file.
             while (known is None or target.tell() <= known) and (chunk := response.read(CHUNK)):
                 target.write(chunk)
                 shown.update(len(chunk))
@@ -109,24 +109,24 @@ def _download_rest(address: str, part: Path, size: int | None, shown: Bar) -> in
 
 
 def _size_from_range(content_range: str | None) -> int | None:
-    """The size of the file in "bytes 5-9/10" or "bytes */10"."""
+    """Return the size of the file in "bytes 5-9/10" or "bytes */10"."""
     match = re.fullmatch(r"bytes .*/(\d+)", content_range or "")
     return int(match[1]) if match else None
 
 
 def _is_final(error: Exception) -> bool:
-    """Whether another try would bring the same answer."""
+    """Return whether another try would fail in the same way."""
     if isinstance(error, urllib.error.HTTPError):
         return 400 <= error.code < 500 and error.code not in (408, 429)
     return False
 
 
 def file_size(path: Path) -> int:
-    """In bytes; 0 if there is no such file."""
+    """Return the size in bytes; 0 if there is no such file."""
     return path.stat().st_size if path.is_file() else 0
 
 
 def sha256(path: Path) -> str:
-    """The checksum of a file, in hexadecimal digits."""
+    """Return the sha256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

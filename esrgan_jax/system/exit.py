@@ -1,4 +1,4 @@
-"""How a process ends that others wait for: at once, and with last words where Python cannot speak any more."""
+"""Ending this process at once, and explaining an abort that happens outside Python."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import subprocess
 import sys
 from typing import NoReturn
 
-# Says its last line of input when the input ends, that is, when the process that holds the other end is gone.
+# Prints its last line of input when the input ends, that is, when the process at the other end is gone.
 _LISTENER = "import sys\nline = ''\nfor line in sys.stdin: pass\nsys.stderr.write(line.lstrip())"
 
 _watcher: subprocess.Popen[str] | None = None
 
 
 def explain_abort(line: str) -> None:
-    """A small process of its own says `line` on stderr if this one ends by anything but `leave`."""
+    """Start a small process that prints `line` on stderr if this one ends by anything but `exit_now`."""
     global _watcher
-    # A session of its own: Ctrl-C is for the process that trains.
+    # In another session, because Ctrl-C is for the process that trains.
     _watcher = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", _LISTENER],
         stdin=subprocess.PIPE,
@@ -30,11 +30,11 @@ def explain_abort(line: str) -> None:
 
 
 def exit_now(code: int, explain: bool = False) -> NoReturn:
-    """Ends this process at once, without the last words unless they are asked for.
+    """End this process at once; `explain` prints the line of `explain_abort`.
 
-    JAX goes on in its threads, and crashes when Python is taken down around them.
+    A normal exit would crash: JAX still works in threads while Python shuts down.
     """
-    with contextlib.suppress(Exception):  # whoever listened may be gone
+    with contextlib.suppress(Exception):  # the small process may be gone
         if _watcher is not None and _watcher.stdin is not None:
             if not explain:
                 _watcher.stdin.write("\n")

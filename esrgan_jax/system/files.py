@@ -1,4 +1,4 @@
-"""Files that are never half-written, and where the project keeps its own."""
+"""Writing files atomically, and the folder of the project's cache."""
 
 import contextlib
 import os
@@ -11,13 +11,13 @@ from esrgan_jax.errors import ConfigError
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; what was written there appears as `path` whole, or not at all.
+    """Yield a temporary path beside `path`, which is renamed to `path` at the end, or deleted after an error.
 
-    The temporary name keeps the suffix, so that writers which choose the format by it still do. The data is
-    flushed to disk before the rename: after a power cut the old file or the new one is there, never a mixture.
+    It has the suffix of `path`, for writers that choose the format by it. The data is flushed to disk before the
+    rename: after a power cut there is the old file or the new one, never a part.
 
     Raises:
-      OSError: the folder cannot be made or written; nothing is left behind.
+      OSError: the folder cannot be created or written; nothing is left behind.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -26,7 +26,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        # mkstemp makes files private; a result is as readable as any file the user makes.
+        # mkstemp makes files private; results get the permissions of any new file.
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
@@ -38,12 +38,12 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def append(path: Path, data: bytes) -> None:
-    """Adds to the end of a file, which is made where there is none: all of it, or nothing.
+    """Append all of `data` to a file, or nothing; create the file if there is none.
 
     Raises:
       OSError: the disk is full or gone.
     """
-    # Without a buffer: Python would try to write what it holds once more when the file is closed.
+    # Without a buffer, which Python would try to write again when the file is closed.
     with path.open("ab", buffering=0) as file:
         end = file.seek(0, os.SEEK_END)
         rest = memoryview(data)
@@ -56,7 +56,7 @@ def append(path: Path, data: bytes) -> None:
 
 
 def cache_dir() -> Path:
-    """The folder for what can be made or fetched again: `$ESRGAN_JAX_HOME`, else the user's cache."""
+    """Return the folder for what can be made or fetched again: `$ESRGAN_JAX_HOME`, else the user's cache."""
     home = os.environ.get("ESRGAN_JAX_HOME")
     if home:
         return Path(home)
@@ -64,10 +64,10 @@ def cache_dir() -> Path:
 
 
 def check_writable(path: Path) -> None:
-    """Check that a file can be written, before hours of work go into it; make its folder.
+    """Check that a file can be written, before hours of work go into it; create its folder.
 
     Raises:
-      ConfigError: it cannot; says why.
+      ConfigError: it cannot be written; says why.
     """
     try:
         if path.is_dir():

@@ -1,4 +1,4 @@
-"""How much memory there is, how much was used, and giving it back."""
+"""Memory of devices and host: free, used, returned to the system."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 
 import jax
 
-UNKNOWN = 4 << 30  # bytes: where neither the device nor the system says how much there is
+UNKNOWN = 4 << 30  # bytes, if neither the device nor the system says how much there is
 
 
 def free_bytes(devices: Sequence[jax.Device]) -> int:
-    """How much memory each of the devices has left for tiles."""
+    """Return the bytes that each of the devices has left for tiles."""
     free = []
     for device in devices:
         stats = device.memory_stats() or {}
@@ -24,12 +24,12 @@ def free_bytes(devices: Sequence[jax.Device]) -> int:
         return min(free)
     if devices[0].platform != "cpu":
         return UNKNOWN
-    # Virtual devices share the host's memory, and half of it is left to pictures and to other programs.
+    # Virtual devices share the host's memory; half of it is for pictures and other programs.
     return host_bytes() // 2 // len(devices)
 
 
 def host_bytes(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
-    """How much memory this process may still take, in bytes: the system's, or less where a container sets a limit."""
+    """Return the bytes this process may still take: the system's, or less under the limit of a container."""
     free = [_available(proc / "meminfo")]
     try:
         groups = (proc / "self/cgroup").read_text().splitlines()
@@ -54,7 +54,7 @@ def _available(meminfo: Path) -> int | None:
 
 
 def _left(root: Path, path: str, limit: str, usage: str, cache: str) -> int | None:
-    """The least that a control group and those above it leave; inside a container only the root may be seen."""
+    """Return the least that a control group and its parents leave; a container may see only the root."""
     left = []
     group = root / path.lstrip("/")
     for folder in (group, *group.parents):
@@ -72,8 +72,8 @@ def _left(root: Path, path: str, limit: str, usage: str, cache: str) -> int | No
 
 
 def peak_memory() -> str:
-    """The most memory this process has used so far, on the host and, where it is known, on a device."""
-    import resource  # not on Windows, where upscale runs without it
+    """Return the peak memory of this process in words, on the host and, where it is known, on a device."""
+    import resource  # does not exist on Windows, where upscale does without
 
     # ru_maxrss is in KiB on Linux and in bytes on macOS.
     unit = 1 if sys.platform == "darwin" else 1024
@@ -84,10 +84,10 @@ def peak_memory() -> str:
 
 
 def trim_heap() -> None:
-    """Returns to the system what compiling and the start have freed; without effect but with glibc.
+    """Return freed memory to the system; works with glibc only.
 
-    Virtual devices live in the memory of this process, and the C library keeps freed memory for itself: some 400 MB
-    after the first iteration of full-size networks, which then lie beside everything that later ones need.
+    The C library keeps what compiling and the start have freed, some 400 MB after the first iteration of full-size
+    networks, in addition to what virtual devices need later in the same process.
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,7 +1,7 @@
-"""The device axis: how states and batches lie on the local devices, and how they become one.
+"""The device axis: placement of states and batches on the local devices, and reductions over them.
 
-States are whole on every device and have no device axis; batches are cut along it. All devices of all processes
-share the axis `AXIS`, over which `mean` averages.
+States are replicated and have no device axis; batches are split along it. All devices of all processes share the axis
+`AXIS`, over which `mean` averages.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,24 +22,24 @@ def _sharding(devices: Sequence[jax.Device] | None, spec: PartitionSpec) -> Name
 
 
 def replicate(tree: Any, devices: Sequence[jax.Device] | None = None) -> Any:
-    """Copies a tree of arrays to every device, as `pmap` wants it.
+    """Copy a tree of arrays to every device, placed as `pmap` does, which saves a second compilation.
 
-    Through the host: arrays that share memory (parameters and their EMA at the start) come out separate, which
-    donation needs, and the placement is pmap's own, which saves a second compilation.
+    The copy goes through the host, so that arrays which share memory (parameters and their EMA at the start) become
+    separate, as donation needs.
     """
     return jax.device_put(jax.device_get(tree), _sharding(devices, PartitionSpec()))
 
 
 def first_replica(tree: Any) -> Any:
-    """The copy of a replicated tree that lies on the first device."""
+    """Return the copy of a replicated tree on the first device."""
     return jax.tree.map(lambda x: x.addressable_shards[0].data, tree)
 
 
 def shard(batch: dict[str, np.ndarray], devices: Sequence[jax.Device] | None = None) -> dict[str, jax.Array]:
-    """Spreads a host batch {name: [batch, ...]} over the devices: {name: [devices, batch/devices, ...]}.
+    """Split a host batch {name: [batch, ...]} over the devices: {name: [devices, batch/devices, ...]}.
 
     Raises:
-      ConfigError: the batch cannot be cut into equal parts.
+      ConfigError: the batch cannot be split into equal parts.
     """
     sharding = _sharding(devices, PartitionSpec(AXIS))
     count = sharding.num_devices
@@ -55,30 +55,28 @@ def shard(batch: dict[str, np.ndarray], devices: Sequence[jax.Device] | None = N
 
 
 def mean(x: Any) -> Any:
-    """The mean over a mapped batch: of each array first, then over the devices."""
+    """Return the mean over a mapped batch: of each array first, then over the devices."""
     return jax.lax.pmean(jnp.mean(x), AXIS)
 
 
 def all_reduce_mean(tree: Any) -> Any:
-    """Averages every leaf over the devices."""
+    """Average every leaf over the devices."""
     return jax.lax.pmean(tree, AXIS)
 
 
 def sum_over_devices(x: Any) -> Any:
-    """Adds a value up over the devices."""
+    """Sum a value over the devices."""
     return jax.lax.psum(x, AXIS)
 
 
 def from_first_device(tree: Any) -> Any:
-    """Every leaf as the first device has it, on every device."""
+    """Return every leaf as on the first device, on every device."""
     first = jax.lax.axis_index(AXIS) == 0
     return jax.lax.psum(jax.tree.map(lambda x: jnp.where(first, x, jnp.zeros_like(x)), tree), AXIS)
 
 
-def pmap(
-    function: Callable, *, in_axes: Any, out_axes: Any, donate_argnums: Any = (), devices=None
-) -> Any:
-    """`jax.pmap` over this project's axis and the chosen devices (None: every device of every process)."""
+def pmap(function: Callable, *, in_axes: Any, out_axes: Any, donate_argnums: Any = (), devices=None) -> Any:
+    """Apply `jax.pmap` over `AXIS` and the chosen devices (None: all devices of all processes)."""
     return jax.pmap(
         function,
         axis_name=AXIS,
@@ -90,7 +88,7 @@ def pmap(
 
 
 def devices_of_all_processes(devices: Sequence[jax.Device]) -> list[jax.Device]:
-    """As many devices of every process as `devices` are of this one, for a `pmap` in which all take part."""
+    """Return as many devices of every process as `devices` has of this one, for a `pmap` over all of them."""
     return [
         device
         for process in range(jax.process_count())

@@ -1,7 +1,7 @@
-"""The processes of one run, on as many machines: how they find each other, agree, and end.
+"""The processes of one run, on one or more machines: start, agreement, end.
 
-Process 0 alone reads checkpoints and writes anything. JAX's coordination service watches over all of them: when
-one dies, the others end.
+Only process 0 reads checkpoints and writes files. JAX's coordination service watches all of them: when one dies, the
+others end.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from esrgan_jax.system.exit import explain_abort
 
 AUTO = "auto"
 HEARTBEAT_TIMEOUT_SECONDS = 30
-"""Seconds without a sign of life after which a process counts as dead."""
+"""Seconds without a heartbeat after which a process counts as dead."""
 
 ABORT_MESSAGE = (
     "train.py: this process ended because it was killed, or because another one died (the lines above, and those of "
@@ -28,11 +28,11 @@ ABORT_MESSAGE = (
 
 
 def initialize(settings: Mapping[str, Any]) -> None:
-    """Makes this process one of several, if the configuration says so; before JAX is used.
+    """Connect to the other processes, if the configuration has several; to be called before JAX is used.
 
     Args:
-      settings: coordinator_address ("HOST:PORT" of process 0, or "auto": what Slurm, Open MPI, a TPU VM or
-        GKE tells its processes), num_processes, process_id; all None: this process is alone.
+      settings: coordinator_address ("HOST:PORT" of process 0, or "auto": as Slurm, Open MPI, a TPU VM or GKE say),
+        num_processes, process_id; all None: this process is alone.
 
     Raises:
       ConfigError: a field is missing or wrong, or the others cannot be found.
@@ -67,21 +67,21 @@ def initialize(settings: Mapping[str, Any]) -> None:
 
 
 def is_first() -> bool:
-    """Whether this is process 0, which writes."""
+    """Return whether this is process 0, which writes."""
     return jax.process_index() == 0
 
 
 def from_first(tree: Any) -> Any:
-    """A tree of numbers and arrays as process 0 has it, as numpy arrays on every process."""
+    """Return process 0's tree of numbers and arrays, as numpy arrays, on every process."""
     if jax.process_count() == 1:
         return tree
     return jax.tree.map(np.asarray, multihost_utils.broadcast_one_to_all(tree))
 
 
 class Agreement:
-    """A question that all processes answer alike: does any of them say yes?
+    """An all-reduce over all processes: does any of them say yes?
 
-    All have to ask as often and in the same order, as with every all-reduce.
+    All have to ask equally often and in the same order.
     """
 
     def __init__(self, devices: Sequence[jax.Device]):
@@ -95,13 +95,13 @@ class Agreement:
         self._asked: jax.Array | None = None
 
     def any(self, mine: bool) -> bool:
-        """Whether one said yes."""
+        """Return whether any process says yes."""
         if jax.process_count() == 1:
             return mine
         return bool(self._sum(np.full(self._count, int(mine), np.int32)))
 
     def any_last_time(self, mine: bool) -> bool:
-        """Whether one said yes the last time; takes no time, because the devices answered long ago."""
+        """Return whether any process said yes in the previous call, which has been answered: nothing waits."""
         if jax.process_count() == 1:
             return mine
         before, self._asked = self._asked, self._sum(np.full(self._count, int(mine), np.int32))
@@ -109,6 +109,6 @@ class Agreement:
 
 
 def shutdown() -> None:
-    """Ends what `join` began, when all processes have come to their end; process 0 may take its time."""
+    """Disconnect from the other processes, after all of them have finished."""
     if jax.distributed.is_initialized():
         jax.distributed.shutdown()

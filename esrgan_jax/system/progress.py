@@ -14,12 +14,12 @@ Bar: TypeAlias = tqdm
 
 
 def bar(items: Iterable[Any] | None = None, *, total: int | None, name: str = "", **options: Any) -> Bar:
-    """Return a progress bar on stderr; nothing is shown where that is no terminal.
+    """Return a progress bar on stderr, hidden if that is no terminal.
 
     Args:
-      items: what the bar hands on while it counts; None: its `update` counts.
-      total: how many there will be; None: not known.
-      name: of the work, in front of the bar.
+      items: passed on and counted; None: counted by `update`.
+      total: number of items; None: not known.
+      name: shown in front of the bar.
       options: see tqdm.
     """
     hidden = not sys.stderr.isatty()
@@ -27,12 +27,12 @@ def bar(items: Iterable[Any] | None = None, *, total: int | None, name: str = ""
 
 
 class Console:
-    """Prints lines to the terminal, above the bar if there is one, and appends them to a log file.
+    """Lines on stdout, above the bar if there is one, and in a log file.
 
-    A log that cannot be written, because the disk is full, is no reason to stop: `problem` says why.
+    A log that cannot be written, because the disk is full, stops nothing: `problem` says why.
 
     Args:
-      log: the log file; None: says nothing at all, because another process does.
+      log: the log file; None: nothing is printed, because another process does it.
     """
 
     def __init__(self, log: Path | None):
@@ -40,7 +40,7 @@ class Console:
         self._file = None if log is None else log.open("a", encoding="utf-8")
 
     def say(self, line: str) -> None:
-        """Prints and logs one line."""
+        """Print and log one line."""
         if self._file is None:
             return
         tqdm.write(line, file=sys.stdout)
@@ -53,7 +53,7 @@ class Console:
             self.problem = f"train.log cannot be written ({error.strerror})"
 
     def announce(self, name: str, what: str) -> None:
-        """Says what begins now and may take a while; on a terminal the line that ends it takes its place."""
+        """Print what begins now and may take a while; on a terminal the line at its end replaces this one."""
         if self._file is None:
             return
         end = "\r" if sys.stdout.isatty() else "\n"
@@ -62,22 +62,22 @@ class Console:
 
     @contextlib.contextmanager
     def phase(self, name: str, what: str) -> Iterator[None]:
-        """Announces a piece of work, and says how long it took."""
+        """Announce a piece of work, and say at its end how long it took."""
         self.announce(name, what)
         start = time.perf_counter()
         yield
         self.say(f"{name:<9} {what}: {time.perf_counter() - start:.1f} s")
 
     def close(self) -> None:
-        """Closes the log file."""
+        """Close the log file."""
         if self._file is not None:
-            with contextlib.suppress(OSError):  # what a full disk did not take
+            with contextlib.suppress(OSError):  # what a full disk has not taken
                 self._file.close()
 
 
 @dataclass(frozen=True)
 class _Reading:
-    """What a meter read at one moment: the clock, and what it had counted by then."""
+    """The time of a meter at one moment, and its counts."""
 
     time: float
     done: int
@@ -86,9 +86,9 @@ class _Reading:
 
 
 class Meter:
-    """Counts the iterations of one stage: a moving bar on a terminal, rates and time left for the log.
+    """A counter of the iterations of a stage: a bar on a terminal, rates and time left for the log.
 
-    The bar and the rates begin with the second iteration, because the first one compiles.
+    Bar and rates begin with the second iteration, because the first one compiles.
     """
 
     def __init__(self, name: str, total: int, done: int):
@@ -99,7 +99,7 @@ class Meter:
         self._last: _Reading | None = None
 
     def advance(self, waited: float = 0.0) -> None:
-        """Counts one finished iteration, for which the devices waited so many seconds for data."""
+        """Count one finished iteration, for which the devices `waited` that many seconds for data."""
         self._done += 1
         if self._bar is None:
             self._start = self._last = self._mark()
@@ -115,17 +115,15 @@ class Meter:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Around work between the iterations, which is no part of their speed."""
+        """Leave the work inside this context out of the speed of iterations."""
         start = time.perf_counter()
         yield
         self._paused += time.perf_counter() - start
 
     def report(self, losses: dict[str, float], batch_size: int) -> tuple[str, float]:
-        """What happened since the last report.
+        """Return a line about the time since the last report, and the share of it spent waiting for data, 0 to 1.
 
-        Returns:
-          One line: iteration, losses, images per second, time left; and the share of the time for which the
-          devices waited for data, 0 to 1.
+        The line has iteration, losses, images per second and time left.
         """
         line = f"{self._name:<9} {self._done}/{self._total}: " + ", ".join(
             f"{name} {value:.4g}" for name, value in losses.items()
@@ -136,7 +134,7 @@ class Meter:
         self._last = now
         seconds = max(now.time - last.time - (now.paused - last.paused), 1e-9)
         speed = f"{batch_size * (now.done - last.done) / seconds:.1f} images/s"
-        if self._bar is not None:  # one number for all losses of the generator: there is no room for more
+        if self._bar is not None:  # one sum for all losses of the generator, for lack of space
             loss = sum(value for name, value in losses.items() if name.startswith("l_g_"))
             self._bar.set_postfix_str(f"loss {loss:.4g}, {speed}", refresh=False)
         left = (now.time - start.time) / (now.done - start.done) * (self._total - now.done)
@@ -146,13 +144,13 @@ class Meter:
         return _Reading(time.perf_counter(), self._done, self._paused, self._waited)
 
     def close(self) -> None:
-        """Ends the bar."""
+        """Close the bar."""
         if self._bar is not None:
             self._bar.close()
 
 
 def duration(seconds: float) -> str:
-    """A time as people read it: 42 s, 3 min 05 s, 2 h 07 min, 4 d 03 h."""
+    """Return a time in words: 42 s, 3 min 05 s, 2 h 07 min, 4 d 03 h."""
     seconds = round(seconds)
     if seconds < 60:
         return f"{seconds} s"
