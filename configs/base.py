@@ -19,7 +19,7 @@ def get_config() -> ConfigDict:
     config.seed = 0  # of weights, order of images, crops and flips
     config.scale = 4  # times larger: 4, 2 or 1
     config.stages = STAGES  # which stages to run, one after the other
-    # Where G starts: a run folder, a .pth or .safetensors file, the name of a published model ("RRDB_PSNR_x4"), or "scratch".
+    # Where G starts: a run folder, a .pth or .safetensors file, the name of a published model, or "scratch".
     # None is scratch too, except for a GAN stage without a PSNR stage before it: that one needs a word.
     config.init_from = config_dict.placeholder(str)
     config.param_key_g = config_dict.placeholder(str)  # of that file: None: `params`; or "params_ema"
@@ -43,7 +43,8 @@ def get_config() -> ConfigDict:
     )  # dtype of the computation; None: float32; "bfloat16" on GPUs and TPUs
 
     config.data = ConfigDict()
-    # "sample" (embedded photos), "tfds:NAME", or a folder of HR images. Several are mixed: "DIV2K/HR,Flickr2K/HR"
+    # "sample" (embedded photos), "tfds:NAME", a folder of HR images, or "split:FOLDER", all of a folder but what is
+    # held out (data.validation names it too). Several are mixed: "DIV2K/HR,Flickr2K/HR"
     config.data.train = "sample"
     config.data.train_weights = ()  # patches of each, as (3, 1); (): every image equally often
     # Folder of LR images; None: MATLAB bicubic, computed once. Of several sources: "LR1,LR2", empty for those without
@@ -53,6 +54,7 @@ def get_config() -> ConfigDict:
     # "error", or "skip": what a bad image of data.train does; another takes its place, and the log counts them
     config.data.on_bad_image = "error"
     config.data.validation = "sample"  # the same kinds; evaluated whole, never trained on
+    config.data.held_out = ()  # digests of the contents that "split:FOLDER" holds out; (): one in ten
     config.data.validation_lr = config_dict.placeholder(str)
     config.data.data_dir = config_dict.placeholder(str)  # where TFDS keeps its sets; None: its own default
     config.data.use_hflip = True  # mirror left and right, p 0.5 (basicsr)

@@ -65,7 +65,7 @@ class FolderSource:
         self._memory = PairMemory(memory_bytes)
         self._cache = cache_dir() / "lr" / f"x{scale}"
         partners = LrNames(hr, lr, scale, lr_template)
-        self._hr_files: list[Path] = []
+        self.files: list[Path] = []  # of HR
         self._lr_files: list[Path] | None = None if lr is None else []
         self._sizes: list[tuple[int, int]] = []
         for file in partners.hr_files:
@@ -74,31 +74,31 @@ class FolderSource:
                 size = image_size(file)
                 check_sizes(scale, file, size, partner, image_size(partner) if partner else None)
             except DataError as error:
-                if skipped is None or (file == partners.hr_files[-1] and not self._hr_files):
+                if skipped is None or (file == partners.hr_files[-1] and not self.files):
                     raise
                 skipped[str(file)] = str(error)
                 continue
-            self._hr_files.append(file)
+            self.files.append(file)
             self._sizes.append(size)
             if self._lr_files is not None and partner is not None:
                 self._lr_files.append(partner)
 
     def __len__(self) -> int:
-        return len(self._hr_files)
+        return len(self.files)
 
     def __getitem__(self, index: int) -> Pair:
         return self._memory.get_or_read(index, self._read)
 
     def name(self, index: int) -> str:
         """Return the path of the HR image."""
-        return str(self._hr_files[index])
+        return str(self.files[index])
 
     def hr_size(self, index: int) -> tuple[int, int]:
         """Return (height, width) of the HR file, before it is cropped to a multiple of the scale."""
         return self._sizes[index]
 
     def _read(self, index: int) -> Pair:
-        file = self._hr_files[index]
+        file = self.files[index]
         image = read_rgb(file)
         if image.shape[:2] != self._sizes[index]:
             raise DataError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
+from esrgan_jax.data.pairs import SWAP
 from esrgan_jax.errors import ConfigError, DataError
 from esrgan_jax.imaging.rgb_files import IMAGE_SUFFIXES, find_images
 from esrgan_jax.system.files import cache_dir
@@ -69,12 +70,25 @@ class LrNames:
             if same_suffix or (found and not suffix):
                 return (same_suffix or found)[0]
             wanted.append(f"{stem}{suffix or relative.suffix}")
+        if self._is_lr_name(relative):
+            raise DataError(
+                f"{hr_file} has the name of an LR image, and {self.lr_folder} those of HR images. {SWAP}"
+            )
         names = f"neither {' nor '.join(wanted)}" if len(wanted) > 1 else f"no {wanted[0]}"
         raise DataError(
             f"{hr_file} has no LR image: {self.lr_folder} holds {names}"
             + ("" if self._templates[-1][1] else ", nor one with another suffix")
             + "; add it, say how LR images are named (data.lr_template, as {name}x4), or leave the LR folder out to "
             "have LR images made."
+        )
+
+    def _is_lr_name(self, relative: Path) -> bool:
+        """Return whether the folder of LR images holds an image whose LR image would have this name."""
+        return any(
+            stem.parent == relative.parent
+            and template.replace("{name}", stem.name) == relative.stem != stem.name
+            for stem in self._lr_files
+            for template, _ in self._templates
         )
 
 

@@ -19,6 +19,11 @@ Pair = dict[str, np.ndarray]  # {"lr": uint8 [h, w, 3], "hr": uint8 [h * scale, 
 
 DEFAULT_MEMORY_BYTES = 2 << 30
 
+SWAP = (
+    "Swap the two folders, HR and LR: --config.data.train and --config.data.train_lr (or validation and "
+    "validation_lr; of esrgan-jax evaluate, --hr and --lr)."
+)
+
 
 class PairSource(Protocol):
     """A source of pairs, as the pipeline and the evaluation use it; several threads may at once."""
@@ -81,6 +86,11 @@ def check_sizes(
     """
     if min(size[:2]) < scale:
         raise DataError(f"{name} has {size_text(size)}, too few to be shrunk {scale} times: remove it.")
+    if lr_size is not None and max(lr_size[:2]) > max(size[:2]):
+        raise DataError(
+            f"The LR image {lr_name} ({size_text(lr_size)}) is larger than the HR image {name} ({size_text(size)}). "
+            f"{SWAP}"
+        )
     if lr_size is not None and not sizes_fit(size[:2], lr_size[:2], scale):
         raise DataError(
             f"{lr_name} ({size_text(lr_size)}) is not {name} ({size_text(size)}) shrunk {scale} times: choose the "

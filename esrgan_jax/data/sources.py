@@ -6,10 +6,13 @@ import bisect
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from esrgan_jax.data.folder import FolderSource
 from esrgan_jax.data.pairs import Pair, PairSource, size_text
 from esrgan_jax.data.samples import SampleSource
+from esrgan_jax.data.split import PREFIX as SPLIT_PREFIX
+from esrgan_jax.data.split import SplitSource
 from esrgan_jax.data.tfds import TfdsSource
 from esrgan_jax.errors import ConfigError, DataError
 
@@ -23,21 +26,24 @@ def open_pairs(
     lr_template: str | None = None,
     weights: Sequence[float] = (),
     data_dir: str | Path | None = None,
+    held_out: Sequence[str] = (),
     skipped: dict[str, str] | None = None,
 ) -> PairSource:
     """Open the source that a configuration names, and check what can be checked without decoding images.
 
     Args:
       spec: "sample" for the embedded photos, "tfds:NAME" for a prepared TFDS set (such as
-        "tfds:div2k/bicubic_x4"), else a folder of HR images ("./sample" for a folder of that name). Several, with
-        commas between them, are mixed, unless a folder has the whole name.
-      split: "train" or "validation"; a folder has no splits and ignores it.
+        "tfds:div2k/bicubic_x4"), else a folder of HR images ("./sample" for a folder of that name), or
+        "split:FOLDER" for one side of it. Several, with commas between them, are mixed, unless a folder has the whole
+        name.
+      split: "train" or "validation"; a folder without "split:" has none and ignores it.
       scale: how many times HR is larger than LR.
       lr: folder of LR images, for a folder of HR images only; None: they are made by MATLAB's bicubic. For several
         sources as many, separated by commas, empty for those without.
       lr_template: name of the LR image of an HR image, see `LrNames`.
       weights: shares of several sources, see `Mixture`.
       data_dir: where TFDS keeps its sets, for "tfds:NAME" only; None: TFDS's default.
+      held_out: contents that are, for "split:FOLDER" only, see `SplitSource`.
       skipped: None: a bad image is an error; a dict: it is left out, and its name and the reason are put there.
 
     Raises:
@@ -62,7 +68,11 @@ def open_pairs(
             return SampleSource(split, scale)
         if one.startswith("tfds:"):
             return TfdsSource(one.removeprefix("tfds:"), split, scale, data_dir)
-        return FolderSource(one, one_lr or None, scale=scale, lr_template=lr_template, skipped=skipped)
+        options: dict[str, Any] = {"scale": scale, "lr_template": lr_template, "skipped": skipped}
+        if one.startswith(SPLIT_PREFIX):
+            folder = one.removeprefix(SPLIT_PREFIX)
+            return SplitSource(folder, one_lr or None, split=split, held_out=held_out, **options)
+        return FolderSource(one, one_lr or None, **options)
 
     sources = [open_one(*both) for both in zip(specs, lrs, strict=True)]
     return sources[0] if len(sources) == 1 and not weights else Mixture(sources, weights)
@@ -90,6 +100,7 @@ class Mixture:
             )
         self.weights: list[float] = list(weights) or list(self.sizes)
         self._sources = list(sources)
+        self.files = [file for source in sources for file in getattr(source, "files", ())]
         self._offsets = [0, *itertools.accumulate(self.sizes)]
 
     def __len__(self) -> int:
@@ -129,7 +140,7 @@ def describe_skipped(skipped: Mapping[str, str]) -> str:
 
 def split_specs(spec: str | Path) -> list[str]:
     """Return the sources in "A,B" without spaces around them; an existing folder of the whole name is one source."""
-    if Path(spec).expanduser().is_dir():
+    if Path(str(spec).removeprefix(SPLIT_PREFIX)).expanduser().is_dir():
         return [str(spec)]
     return [one.strip() for one in str(spec).split(",")]
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from esrgan_jax.data.sources import split_specs
+from esrgan_jax.data.split import PREFIX as SPLIT_PREFIX
 from esrgan_jax.errors import ConfigError
 from esrgan_jax.evaluation.scores import SCORES
 from esrgan_jax.models.vgg_features import layer_names
@@ -94,10 +95,13 @@ def _source_kinds(train: Any) -> Any:
     """A folder may have moved; another kind of source, or another TFDS set, is another run."""
     if train is None:
         return None
-    kinds = [
-        one if one in ("", "sample") or one.startswith("tfds:") else "a folder" for one in split_specs(train)
-    ]
-    return ", ".join(kinds)
+
+    def kind(one: str) -> str:
+        if one in ("", "sample") or one.startswith("tfds:"):
+            return one
+        return f"{SPLIT_PREFIX if one.startswith(SPLIT_PREFIX) else ''}a folder"
+
+    return ", ".join(map(kind, split_specs(train)))
 
 
 def check(config: Mapping[str, Any], device_count: int) -> None:

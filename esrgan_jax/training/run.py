@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,10 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from esrgan_jax.data.overlap import check_overlap
 from esrgan_jax.data.pairs import PairSource
 from esrgan_jax.data.sources import check_patch_sizes, describe_skipped, open_pairs
-from esrgan_jax.errors import ConfigError
+from esrgan_jax.errors import ConfigError, DataError
 from esrgan_jax.evaluation.scores import SCORES, evaluate_bicubic
 from esrgan_jax.inference import Upscaler
 from esrgan_jax.runs import STAGES
@@ -188,15 +191,28 @@ def claim_run_folder(config: ConfigDict, folder: Path) -> list[str]:
 
 def _open_data(config: ConfigDict, console: Console) -> RunData:
     data, scale = config.data, config.scale
-    common = {"scale": scale, "lr_template": data.lr_template, "data_dir": data.data_dir}
+    common = {
+        "scale": scale,
+        "lr_template": data.lr_template,
+        "data_dir": data.data_dir,
+        "held_out": data.held_out,
+    }
     skipped: dict[str, str] | None = {} if data.on_bad_image == "skip" else None
     with console.phase("data", f"{data.train}, validation {data.validation}"):
-        train = open_pairs(
-            data.train, split="train", lr=data.train_lr, weights=data.train_weights, skipped=skipped, **common
-        )
-        for stage in config.stages:
-            check_patch_sizes(train, config[stage].gt_size, skipped)
-        validation = open_pairs(data.validation, split="validation", lr=data.validation_lr, **common)
+        with _errors_of("data.train"):
+            train = open_pairs(
+                data.train,
+                split="train",
+                lr=data.train_lr,
+                weights=data.train_weights,
+                skipped=skipped,
+                **common,
+            )
+            for stage in config.stages:
+                check_patch_sizes(train, config[stage].gt_size, skipped)
+        with _errors_of("data.validation"):
+            validation = open_pairs(data.validation, split="validation", lr=data.validation_lr, **common)
+        check_overlap(train, validation)
         first = processes.is_first()
         bicubic = evaluate_bicubic(validation, scale) if first else dict.fromkeys(SCORES, 0.0)
     console.say(
@@ -206,6 +222,15 @@ def _open_data(config: ConfigDict, console: Console) -> RunData:
     if skipped:
         console.say(f"note      {describe_skipped(skipped)}")
     return RunData(train, validation, data.num_threads, skipped, bicubic)
+
+
+@contextlib.contextmanager
+def _errors_of(field: str) -> Iterator[None]:
+    """Name the field in errors of its data."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{field}: {error}") from None
 
 
 def _open_stage(config: ConfigDict, name: str, console: Console) -> Stage:

@@ -7,6 +7,7 @@ import threading
 
 import numpy as np
 import pytest
+from helpers.commands import write_picture
 
 from esrgan_jax.data import folder as folder_module
 from esrgan_jax.data.folder import FolderSource
@@ -285,3 +286,18 @@ def test_a_folder_of_bad_images_alone_is_an_error(tmp_path):
     for name in "ab":
         (tmp_path / f"{name}.png").write_text("hello")
     assert str(tmp_path / "b.png") in error_of(tmp_path, scale=4, skipped={})
+
+
+@pytest.mark.parametrize("name", ["a", "ax4"])
+def test_swapped_folders(tmp_path, name):
+    """Found by sizes or by names, whichever shows it first."""
+    write_picture(tmp_path / "HR" / "a.png", 64)
+    write_picture(tmp_path / "LR" / f"{name}.png", 16)
+    with pytest.raises(
+        DataError, match=r"Swap the two folders, HR and LR: --config\.data\.train and --config"
+    ) as caught:
+        FolderSource(tmp_path / "LR", tmp_path / "HR", scale=4)
+    assert str(tmp_path / "LR" / f"{name}.png") in str(caught.value)
+    if name == "a":
+        for words in ("HR/a.png (72x64 pixels) is larger", "LR/a.png (24x16 pixels)"):
+            assert words in str(caught.value)
