@@ -2,15 +2,16 @@
 
 usage: python train.py --config FILE[:STAGE,PRESET] [--config.FIELD=VALUE ...] [--workdir FOLDER]
 
-  --config FILE         a file of configs/: quickstart.py, x4.py, x2.py or your own
+  --config FILE         a name of configs/ (quickstart, x4, x2), or a file of your own
            FILE:gan     one stage alone, psnr or gan
            FILE:paper   another recipe: basicsr, paper or mmagic; both at once is FILE:gan,paper
   --config.FIELD=VALUE  sets a field, as --config.psnr.batch_size=8; configs/base.py explains them all
   --workdir FOLDER      where everything is written; runs/<name of the configuration> by default
 
-Run again, the same command resumes from the newest checkpoint. A first run: --config configs/quickstart.py
+Run again, the same command resumes from the newest checkpoint. A first run: --config quickstart
 """
 
+import contextlib
 import re
 import signal
 import sys
@@ -22,6 +23,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from esrgan_jax.errors import ConfigError, UserError
+from esrgan_jax.training.config_files import find_config, others_importable
 
 
 def main() -> int:
@@ -56,20 +58,36 @@ def parse(argv: Sequence[str]) -> tuple[ConfigDict, str]:
     Raises:
       ConfigError: the flags are wrong, or the configuration file cannot be loaded.
     """
+    argv, path = _find_config(argv)
     values = flags.FlagValues()  # our own flags alone, not those of every library
     config = config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=list(argv))
     workdir = flags.DEFINE_string("workdir", None, "folder of the run", flag_values=values)
     try:
-        rest = values(argv)
+        with others_importable(path) if path else contextlib.nullcontext():
+            rest = values(argv)
         if rest[1:]:
             raise ConfigError(f"{rest[1]} is no flag of this command: see --help.")
         if config.value is None:
-            raise ConfigError("--config is missing: try --config configs/quickstart.py.")
+            raise ConfigError("--config is missing: try --config quickstart.")
         return config.value, workdir.value or str(Path("runs") / config.value.name)
     except UserError:
         raise
     except Exception as error:  # a configuration is a program: anything may go wrong in it
         raise ConfigError(_explain(error, " ".join(argv))) from error
+
+
+def _find_config(argv: Sequence[str]) -> tuple[list[str], Path | None]:
+    """Return the command line with the path of the configuration file instead of its name, and that path."""
+    words, path = list(argv), None
+    for i, word in enumerate(words):
+        flag, _, value = word.partition("=")
+        if flag in ("--config", "-config"):
+            at = i if "=" in word else i + 1
+            name, colon, argument = (value if at == i else "".join(words[at : at + 1])).partition(":")
+            if name and not Path(name).is_dir():  # which the parser refuses
+                path = find_config(name)
+                words[at] = f"{flag}={path}{colon}{argument}" if at == i else f"{path}{colon}{argument}"
+    return words, path
 
 
 def _explain(error: Exception, command: str) -> str:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from ml_collections import ConfigDict
 
 from esrgan_jax.errors import ConfigError
 from esrgan_jax.system import devices, processes
+from esrgan_jax.training.config_files import load_config
 from esrgan_jax.training.loop import train_and_evaluate
 from esrgan_jax.training.stopping import Stopped
 
@@ -49,35 +48,3 @@ def train(
         raise
     processes.shutdown()
     return scores
-
-
-def load_config(path_or_name: str | os.PathLike[str]) -> ConfigDict:
-    """Return the configuration of a file, or of one in configs/ by its name; `:stage,preset` may follow.
-
-    Raises:
-      ConfigError: there is no such file, or it makes no configuration.
-    """
-    name, _, argument = str(path_or_name).partition(":")
-    root = Path(__file__).parents[2]
-    places = [Path(name), root / "configs" / f"{name}.py", root / "esrgan_jax" / "configs" / f"{name}.py"]
-    path = next((place for place in places if place.is_file()), None)
-    if path is None:
-        known = sorted(file.stem for place in places[1:] for file in place.parent.glob("*.py"))
-        raise ConfigError(
-            f"There is no configuration {name}: give the path of a file, or one of {', '.join(known)}."
-        )
-    spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
-    assert spec is not None and spec.loader is not None  # of a .py file
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.resolve().parents[1]))  # where it finds the other ones, as `configs.base`
-    try:
-        spec.loader.exec_module(module)
-        return module.get_config(argument) if argument else module.get_config()
-    except ConfigError:
-        raise
-    except Exception as error:  # a configuration is a program: anything may go wrong in it
-        raise ConfigError(
-            f"The configuration {path} cannot be loaded ({type(error).__name__}: {error})."
-        ) from error
-    finally:
-        sys.path.pop(0)

@@ -1,6 +1,5 @@
 """What is wrong with a command line, said in one sentence that names the field or file."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -71,7 +70,7 @@ def test_overrides():
 
 
 def test_flags_missing():
-    assert refuse() == "--config is missing: try --config configs/quickstart.py."
+    assert refuse() == "--config is missing: try --config quickstart."
     assert refuse("--workdir", "there").startswith("--config is missing")
     assert "--config" in refuse("--config")
     assert "--workdir" in refuse("--config", QUICKSTART, "--workdir")
@@ -129,10 +128,25 @@ def test_unknown_stage():
 
 
 def test_file_that_does_not_exist():
-    assert re.search("nowhere.py cannot be loaded .*No such file", refuse("--config", "nowhere.py"))
-    assert re.search("nowhere.py:gan cannot be loaded .*No such file", refuse("--config=nowhere.py:gan"))
+    expected = (
+        "There is no configuration nowhere.py: give the path of a file, or one of base, quickstart, x2, x4."
+    )
+    assert refuse("--config", "nowhere.py") == refuse("--config=nowhere.py:gan") == expected
     assert "Is a directory" in refuse("--config", str(ROOT / "configs"))
     assert "cannot be loaded" in refuse("--config=")
+
+
+def test_file_by_its_name(tmp_path, monkeypatch):
+    """Also with a stage, a preset and fields, from a folder that holds nothing; files may import ours."""
+    monkeypatch.chdir(tmp_path)
+    assert parse(["train.py", "--config", "x2"])[0].scale == 2
+    config, workdir = parse(["train.py", "--config=x4:gan,paper", "--config.seed=7"])
+    assert (config.stages, config.seed, workdir) == (("gan",), 7, "runs/x4-gan-paper")
+    path = tmp_path / "mine.py"
+    path.write_text("from configs import base\ndef get_config():\n    return base.get_config()\n")
+    monkeypatch.delitem(sys.modules, "configs", raising=False)
+    monkeypatch.setattr(sys, "path", [folder for folder in sys.path if Path(folder or ".") != ROOT])
+    assert parse(["train.py", "--config", "mine.py"])[0].scale == 4
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ READ_THE_CONFIGURATION = {
     "training/recipe.py",
     "training/run.py",
     # These take it from the command line or a file and hand it on.
+    "training/config_files.py",
     "training/loop.py",
     "training/train.py",
 }

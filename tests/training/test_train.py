@@ -6,7 +6,7 @@ from helpers.commands import write_pictures
 import esrgan_jax
 from configs import quickstart
 from esrgan_jax.errors import ConfigError
-from esrgan_jax.training.train import load_config
+from esrgan_jax.training.config_files import load_config
 
 TINY = {
     "network_g.num_feat": 4,
