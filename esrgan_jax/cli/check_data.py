@@ -1,8 +1,8 @@
-"""Read every image of a training set, and say which ones would stop training.
+"""Check a training set: read every image and list those that training cannot use.
 
-Reads all files from beginning to end: corrupt ones, files that are no images, images smaller than a training
-patch, without LR image, or with one of the wrong size stop training. Grey, 16-bit, CMYK and palette images and
-alpha are only converted. Leaves with 0 if training would run, with 1 if it would not.
+Training stops at corrupt files, files that are no images, and images that are smaller than a training patch, or
+without LR image, or with one of the wrong size. Grey, 16-bit, CMYK and palette images and alpha are only converted.
+The exit code is 0 if training would run, 1 if it would not.
 
   esrgan-jax check-data DIV2K/DIV2K_train_HR
   esrgan-jax check-data DIV2K/DIV2K_train_HR --lr DIV2K/DIV2K_train_LR_bicubic/X4
@@ -23,20 +23,20 @@ NAMES_SHOWN = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's arguments."""
+    """Add the command's arguments."""
     parser.add_argument("folder", metavar="FOLDER", help="folder of HR images, tfds:NAME, or sample")
-    parser.add_argument("--lr", metavar="FOLDER", help="folder of LR images (default: they will be made)")
+    parser.add_argument("--lr", metavar="FOLDER", help="folder of LR images (default: training makes them)")
     parser.add_argument("--lr-template", metavar="NAME", help="name of the LR image of {name}, as {name}x4")
     parser.add_argument("--scale", type=int, default=4, help="how many times HR is larger (default: 4)")
     parser.add_argument(
         "--gt-size", type=int, default=128, help="side of the HR patch in training, in pixels (default: 128)"
     )
-    parser.add_argument("--data-dir", metavar="FOLDER", help="where TFDS keeps its sets (default: its own)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object, with all names")
+    parser.add_argument("--data-dir", metavar="FOLDER", help="folder of TFDS's sets (default: TFDS's own)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object with all names")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the command."""
+    """Run the command."""
     report = _inspect(args)
     if args.json:
         print(json.dumps(_as_json(args, report), indent=2))
@@ -126,6 +126,6 @@ def _print(report: CheckReport) -> None:
         print("\nTraining would stop: no image can be used.")
     else:
         print(
-            f"\nTraining would stop: mend or remove {report.bad} of the images, or have them left out with "
+            f"\nTraining would stop: fix or remove {report.bad} of the images, or skip them with "
             "--config.data.on_bad_image=skip."
         )

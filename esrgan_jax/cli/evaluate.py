@@ -1,6 +1,6 @@
-"""Score a model on images: PSNR and SSIM on Y and RGB, with bicubic beside it.
+"""Score a model on images: PSNR and SSIM on Y and RGB, beside bicubic.
 
-The papers' protocol, which is printed: 8 bits, as many pixels cut from each side as the scale, Y of BT.601.
+The protocol is that of papers and is printed: 8 bits, as many pixels cut from each side as the scale, Y of BT.601.
 Without LR images, they are made from HR by MATLAB's bicubic. Test sets are recognised by their folders:
 Set5/GTmod12 and Set5/LRbicx4 (BasicSR), Set5/HR and Set5/LR_bicubic/X4 (EDSR), Set5/image_SRF_4 (Huang),
 DIV2K/DIV2K_valid_HR, Set5/Set5_HR.
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's arguments."""
+    """Add the command's arguments."""
     parser.add_argument(
         "--model",
         required=True,
         metavar="M",
-        help="a weight file, a run folder, a name of the zoo, or bicubic for MATLAB's bicubic alone",
+        help="weight file, run folder or model name (esrgan-jax models), or bicubic for MATLAB's bicubic alone",
     )
     parser.add_argument(
         "--hr",
         required=True,
         metavar="DIR",
-        help="the HR images: a folder, a test set, tfds:NAME, or sample for the embedded photo",
+        help="HR images: a folder, a test set, tfds:NAME, or sample for the embedded photo",
     )
     parser.add_argument(
-        "--lr", metavar="DIR", help="their LR images (default: those of the test set, else made)"
+        "--lr", metavar="DIR", help="folder of LR images (default: those of the test set, or made)"
     )
     parser.add_argument(
         "--lr-template",
@@ -45,7 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="name of the LR image, as {name}_LRBI_x4 (default: {name} or {name}x4)",
     )
     parser.add_argument(
-        "--scale", type=int, choices=(1, 2, 3, 4, 8), help="default: the model's own; bicubic: 4"
+        "--scale",
+        type=int,
+        choices=(1, 2, 3, 4, 8),
+        help="factor of enlargement (default: the model's; 4 for bicubic)",
     )
     parser.add_argument(
         "--crop-border",
@@ -58,11 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--save", metavar="DIR", type=Path, help="also write the enlarged pictures, as PNG")
     options.add_key(parser)
     options.add_computation(parser, default_dtype="float32")
-    parser.add_argument("--data-dir", metavar="DIR", help="where TFDS keeps its sets, for tfds:NAME")
+    parser.add_argument("--data-dir", metavar="DIR", help="folder of TFDS's sets, for tfds:NAME")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the command."""
+    """Run the command."""
     import json
     import sys
     import textwrap
@@ -128,7 +131,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _model(args: argparse.Namespace) -> tuple[Callable[[Any], Any], str, int]:
-    """The function from uint8 to uint8, the model in words, and its scale."""
+    """Return the model as a function of pictures, in words, and its scale."""
     from esrgan_jax.errors import ConfigError
     from esrgan_jax.imaging import imresize
 
@@ -144,7 +147,9 @@ def _model(args: argparse.Namespace) -> tuple[Callable[[Any], Any], str, int]:
 
     module, variables = load_model(args.model, key=args.key, scale=args.scale)
     if args.scale not in (None, module.scale):
-        raise ConfigError(f"--scale (={args.scale}) is not that of {args.model}, which is {module.scale}.")
+        raise ConfigError(
+            f"--scale (={args.scale}) is not the scale of {args.model}, {module.scale}: leave it out."
+        )
     upscaler = Upscaler(module, variables["params"], dtype=args.dtype, tile=args.tile, overlap=args.overlap)
     key = f", {args.key}" if args.key else ""
     words = f"{args.model} ({type(module).__name__} x{module.scale}{key}), computed in {args.dtype}"
@@ -152,14 +157,14 @@ def _model(args: argparse.Namespace) -> tuple[Callable[[Any], Any], str, int]:
 
 
 def _files_to_save(folder: Path, images: "TestSet") -> list[Path]:
-    """Where to write the picture of each image."""
+    """Return the file to which the picture of each image is saved."""
     from esrgan_jax.errors import ConfigError
     from esrgan_jax.imaging import IMAGE_SUFFIXES
 
     for taken in images.folders:
         if folder.resolve().is_relative_to(taken.resolve()):
             raise ConfigError(
-                f"--save (={folder}) lies in {taken}, whose images it could replace: choose another."
+                f"--save (={folder}) lies in {taken}, whose images it could overwrite: choose another folder."
             )
     files: dict[Path, str] = {}
     for name in images.names:

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import esrgan_jax
 from esrgan_jax.errors import UserError
 
-BROKEN_PIPE = 141  # as shells have it: 128 + SIGPIPE
-INTERRUPTED = 130  # as shells have it: 128 + SIGINT
+BROKEN_PIPE = 141  # as in shells: 128 + SIGPIPE
+INTERRUPTED = 130  # as in shells: 128 + SIGINT
 
 COMMANDS = (
     "check_data",
@@ -30,12 +30,11 @@ They import nothing heavy before `run`, so that --help answers at once.
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command line; 0 or an error's exit code comes back.
+    """Run a command line; return 0 or the exit code of an error.
 
     Args:
-      argv: without the program's name; None: what the process was called with. Then this does not come back
-        if JAX is still at work in threads that nobody waits for (after Ctrl-C, or a disk that is full):
-        it crashes when Python is taken down around it, so the process ends at once.
+      argv: without the program's name; None: the arguments of the process. Then the process ends here if JAX still
+        works in threads that nobody waits for (after Ctrl-C, or a full disk), which would crash while Python exits.
     """
     code = _run(argv)
     left_behind = any(thread.daemon for thread in threading.enumerate())
@@ -55,14 +54,14 @@ def _run(argv: Sequence[str] | None) -> int:
     except UserError as error:
         print(f"esrgan-jax {args.command}: {error}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:  # who reads the output has enough, as `head`; what is left to print goes nowhere
+    except BrokenPipeError:  # the reader of the output has ended, as `head` does; the rest is discarded
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except OSError as error:
         what = error.filename or "a file"
         print(
-            f"esrgan-jax {args.command}: {what} cannot be used ({error.strerror or error}): make room, or choose "
-            "another place.",
+            f"esrgan-jax {args.command}: {what} cannot be used ({error.strerror or error}): free disk space, or "
+            "choose another place.",
             file=sys.stderr,
         )
         return 1
@@ -82,7 +81,7 @@ def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="esrgan-jax",
         description=__doc__,
-        epilog="esrgan-jax COMMAND --help says more. Training: python train.py --help.",
+        epilog="esrgan-jax COMMAND --help explains a command. Training: python train.py --help.",
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

@@ -1,14 +1,14 @@
-"""Cut large pictures into sub-images that a training reads quickly.
+"""Prepare a training set: cut large pictures into sub-images, which are quick to read.
 
-SRC is a folder of HR images (png, jpg, webp, bmp, tiff; folders below it included), or the word div2k for
-DIV2K, which is downloaded, 4.2 GB, and whose LR images are those that are published with it.
+SRC is a folder of HR images (png, jpg, webp, bmp, tiff; subfolders included), or div2k to download DIV2K (4.2 GB)
+with its published LR images.
 
-The result is a set that --config.data.train=tfds:NAME and TensorFlow Datasets (without TensorFlow) read. A
-command that was stopped goes on where it was when it is run again. Unless --name says otherwise, NAME is
+The result is a set that --config.data.train=tfds:NAME and TensorFlow Datasets (without TensorFlow) read. Run the
+same command again to resume after a stop. Without --name, NAME is
 
   div2k                div2k_sub/bicubic_x4; validation images stay whole
   div2k --whole        div2k/bicubic_x4, the same as TensorFlow Datasets' own
-  FOLDER               folder_sub/bicubic_x4, after the folder's name; all of it is the split "train"
+  FOLDER               folder_sub/bicubic_x4, after the folder's name; one split, "train"
   FOLDER --whole       folder/bicubic_x4
   FOLDER --lr FOLDER2  x4 instead of bicubic_x4
 
@@ -28,7 +28,7 @@ BICUBIC = "bicubic"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's arguments."""
+    """Add the command's arguments."""
     parser.add_argument(
         "source", metavar="SRC", help="a folder of HR images, or div2k (./div2k for a folder of that name)"
     )
@@ -36,57 +36,60 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data-dir",
         type=Path,
         metavar="DIR",
-        help="where the set goes, in a folder NAME/VERSION (default: where TensorFlow Datasets keeps its sets, "
+        help="folder of sets, for a new folder NAME/VERSION in it (default: that of TensorFlow Datasets, "
         "$TFDS_DATA_DIR or ~/tensorflow_datasets)",
     )
-    parser.add_argument("--name", help="of the set, as mine or mine/bicubic_x4 (default: see above)")
+    parser.add_argument("--name", help="name of the set, as mine or mine/bicubic_x4 (default: see above)")
     parser.add_argument(
         "--scale", type=int, default=4, choices=(1, 2, 3, 4, 8), help="HR / LR size (default: %(default)s)"
     )
     parser.add_argument(
         "--lr",
         metavar="FOLDER",
-        help="folder of the LR images; without it they are made by MATLAB's bicubic. With div2k: bicubic, to make "
-        "them instead of fetching them",
+        help="folder of LR images (default: made by MATLAB's bicubic); for div2k: bicubic, to make them instead of "
+        "downloading them",
     )
     parser.add_argument(
         "--lr-template",
         metavar="NAME",
-        help="how LR images are named; {name} is the name of the HR image (default: {name}, else {name}x4)",
+        help="name of the LR image of {name}, as {name}_x4 (default: {name}, else {name}x4)",
     )
-    parser.add_argument("--whole", action="store_true", help="keep images whole instead of cutting them")
+    parser.add_argument("--whole", action="store_true", help="keep images whole")
     parser.add_argument(
         "--crop-size", type=int, default=480, help="side of a sub-image in HR pixels (default: %(default)s)"
     )
     parser.add_argument(
-        "--step", type=int, default=240, help="from one sub-image to the next (default: %(default)s)"
+        "--step",
+        type=int,
+        default=240,
+        help="from one sub-image to the next, in HR pixels (default: %(default)s)",
     )
     parser.add_argument(
         "--on-bad-image",
         choices=("error", "skip"),
         default="error",
-        help="what to do when images cannot be used: look at all others, then stop without a set, or leave them "
-        "out (default: %(default)s)",
+        help="images that cannot be used: report all of them and stop without a set, or leave them out "
+        "(default: %(default)s)",
     )
     downloads = parser.add_argument_group("options for div2k")
     downloads.add_argument(
         "--downloads",
         type=Path,
         metavar="FOLDER",
-        help="where the zip files are kept; those that are there are not fetched (default: DIR/downloads/div2k)",
+        help="folder of the zip files; existing ones are not downloaded (default: DIR/downloads/div2k)",
     )
     downloads.add_argument(
-        "--mirror", metavar="URL", help="fetch the zip files from URL/DIV2K_train_HR.zip and so on"
+        "--mirror", metavar="URL", help="download the zip files from URL/DIV2K_train_HR.zip and so on"
     )
     downloads.add_argument(
         "--any-checksum",
         action="store_true",
-        help="take zip files that are not the published ones: a part of DIV2K, or packed again",
+        help="accept zip files that are not the published ones: a part of DIV2K, or repacked",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the command."""
+    """Run the command."""
     from esrgan_jax.data.preparation.prepare import prepare
     from esrgan_jax.data.preparation.records import RecordSet
     from esrgan_jax.data.preparation.subimages import SubimageGrid
@@ -103,8 +106,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--downloads, --mirror and --any-checksum go with div2k, not with a folder.")
     if is_div2k and args.whole and made_lr and not args.name:
         raise ConfigError(
-            "The LR images of TFDS's div2k are the published ones: give a set with others a name of its own with "
-            "--name."
+            "TFDS's div2k has the published LR images: give another name to a set with others (--name)."
         )
     start = time.monotonic()
     name = args.name or _default_name(args.source, args.scale, args.whole, made_lr or is_div2k)
@@ -141,7 +143,7 @@ def _default_name(source: str, scale: int, whole: bool, bicubic: bool) -> str:
     )
     words = words.strip("_").lstrip("0123456789_")
     if not words:
-        raise ConfigError(f"{source} gives no name for the set: give it one with --name.")
+        raise ConfigError(f"No name for the set can be made from {source}: give one with --name.")
     return f"{words}{'' if whole else '_sub'}/{'bicubic_' if bicubic else ''}x{scale}"
 
 

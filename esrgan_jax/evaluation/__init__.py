@@ -1,1 +1,1 @@
-"""A model against pictures: scores, the known test sets, results as table and page."""
+"""Evaluating a model on pictures: scores, the known test sets, results as table and page."""

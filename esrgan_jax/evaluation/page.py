@@ -1,4 +1,4 @@
-"""The result of an evaluation as one web page: the table, and of each image the part that bicubic gets most wrong."""
+"""The result of an evaluation as one web page: the table, and the part of each image that bicubic gets most wrong."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from esrgan_jax.metrics import METRICS
 from esrgan_jax.system.files import atomic_write
 
 DETAIL = 192
-"""Side of the part of a picture that is shown, in pixels of HR."""
+"""Side of the part of a picture that is shown, in HR pixels."""
 
 OVERVIEW = 384
-"""The longer side of the whole picture, made small."""
+"""Longer side of the whole picture as it is shown, in pixels."""
 
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #1c1c1c; background: #fff; max-width: 1500px;
@@ -53,7 +53,7 @@ class ResultPage:
           row: its name and scores.
           result: the pair and the model's picture.
           bicubic: the enlargement by bicubic, uint8 [H, W, 3].
-          methods: what is shown beside HR: of "bicubic" and "model".
+          methods: pictures shown beside HR, of "bicubic" and "model".
         """
         hr = result.pair["hr"]
         detail = most_different(bicubic, hr, DETAIL)

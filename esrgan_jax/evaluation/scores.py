@@ -1,4 +1,4 @@
-"""A model against a set of images: the scores of METRICS by the papers' protocol, with bicubic beside it."""
+"""Scores of a model on a source of pairs: each of METRICS, by the papers' protocol."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 SCORES = METRICS
 
 Upscale = Callable[[np.ndarray], "UInt8[np.ndarray, 'h w 3'] | Float[np.ndarray, 'h w 3']"]
-"""uint8 RGB [h, w, 3] to the enlarged picture: uint8, or floats around [0, 1]."""
+"""uint8 RGB [h, w, 3] -> the enlarged picture, uint8 or floats around [0, 1]."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """One image: the pair, what the model made of it (uint8), and its score in each metric."""
+    """One image: the pair, the model's picture (uint8), and its score in each metric."""
 
     name: str
     pair: Pair
@@ -41,7 +41,7 @@ def evaluate(
     Args:
       upscale: the model; floats are clamped to [0, 1] and rounded to 8 bits.
       source: the pairs.
-      scale: what `upscale` enlarges by.
+      scale: of `upscale`.
       crop_border: pixels cut from each side; None: as many as the scale.
 
     Raises:

@@ -27,13 +27,13 @@ class ResultTable:
     """The scores of a set of images, and what was measured.
 
     Attributes:
-      model: the weights, in words; "bicubic" where nothing else was evaluated.
-      images: which images, in words.
-      lr: where LR comes from, in words.
-      scale: the factor.
+      model: the weights, in words; "bicubic" if nothing else is evaluated.
+      images: the images, in words.
+      lr: the origin of LR, in words.
+      scale: the factor of enlargement.
       crop_border: pixels cut from each side before scoring.
       names: of the images.
-      published: PSNR in dB and SSIM on Y that papers have for bicubic on these images, where known.
+      published: PSNR in dB and SSIM on Y of bicubic on these images in ESRGAN's paper, if known.
       rows: the scores of the images so far.
     """
 
@@ -70,7 +70,7 @@ class ResultTable:
         ]
 
     def remark(self) -> str:
-        """Return what papers have for bicubic on these images, or an empty string."""
+        """Return what ESRGAN's paper has for bicubic on these images, or an empty string."""
         if self.published is None:
             return ""
         psnr, ssim = self.published

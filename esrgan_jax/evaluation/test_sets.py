@@ -1,4 +1,4 @@
-"""The images to evaluate on: any source, and super-resolution's test sets as they are passed around."""
+"""Images to evaluate on: any source of pairs, and the test sets of super-resolution in their usual layouts."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ SET_LAYOUTS = {
     "DIV2K": ("DIV2K_valid_HR", "DIV2K_valid_LR_bicubic/X{scale}"),
     "super-image": ("{folder}_HR", "{folder}_LR_x{scale}"),
 }
-"""Where it is found: HR and LR below the folder of the set."""
+"""By layout: HR and LR below the folder of the set."""
 
 HUANG_FOLDER = "image_SRF_{scale}"
-"""Huang's sets have HR and LR in this one folder, as img_001_SRF_4_HR.png and img_001_SRF_4_LR.png."""
+"""Folder of HR and LR in Huang's sets: img_001_SRF_4_HR.png and img_001_SRF_4_LR.png."""
 
 SET_ALIASES = {"B100": "BSD100", "BSDS100": "BSD100", "DIV2K": "DIV2K validation"}
-"""What a set is called here, where its folder may be called otherwise."""
+"""Other names of folders: the name of the set."""
 
 SET_SIZES = {"Set5": 5, "Set14": 14, "BSD100": 100, "Urban100": 100, "Manga109": 109, "DIV2K validation": 100}
 
@@ -34,18 +34,18 @@ PUBLISHED_BICUBIC = {
     ("Urban100", 4): (23.14, 0.6577),
     ("Manga109", 4): (24.89, 0.7866),
 }
-"""PSNR in dB and SSIM on Y of bicubic enlargement by (set, scale), as ESRGAN's paper has them."""
+"""PSNR in dB and SSIM on Y of bicubic enlargement by (set, scale), from ESRGAN's paper."""
 
 
 class TestSet(NamedTuple):
-    """What is evaluated on.
+    """A set of images to evaluate on.
 
     Attributes:
       source: the pairs.
-      hr, lr: where they come from, in words.
-      names: what to call the images: paths below the folder that is common to all.
-      folders: in which they lie.
-      published: PSNR and SSIM that papers have for bicubic on exactly these images, if any.
+      hr, lr: the origin of HR and LR, in words.
+      names: of the images: paths below their common folder.
+      folders: folders of HR and LR.
+      published: PSNR and SSIM of bicubic on exactly these images in ESRGAN's paper, if any.
     """
 
     source: PairSource
@@ -64,18 +64,18 @@ def open_test_set(
     lr_template: str | None = None,
     data_dir: str | None = None,
 ) -> TestSet:
-    """Opens a test set, whose HR and LR are found by its layout, or else a source.
+    """Open a test set, whose HR and LR are found by its layout, or another source of pairs.
 
     Args:
-      hr: the folder of a test set, or what `open_source` takes.
-      lr: folder of LR images; with it, `hr` is the folder of HR images itself. Where there are none, for a test
-        set none of this scale, LR is made by MATLAB's bicubic.
+      hr: the folder of a test set, or what `open_pairs` takes.
+      lr: folder of LR images; with it, `hr` is the folder of HR images itself. None: those of the test set in this
+        scale; if there are none, LR is made by MATLAB's bicubic.
       scale: how many times HR is larger than LR.
-      lr_template, data_dir: see `open_source`.
+      lr_template, data_dir: see `open_pairs`.
 
     Raises:
       DataError: the images cannot be used; names one.
-      ConfigError: `hr` holds several test sets, or see `open_source`.
+      ConfigError: `hr` contains several test sets, or as from `open_pairs`.
     """
     made = f"made by MATLAB's bicubic from HR cropped to multiples of {scale}"
     found = None if lr or lr_template else _find_set(Path(hr).expanduser(), scale)
@@ -116,7 +116,7 @@ def _find_set(folder: Path, scale: int) -> _Found | None:
     for layout, (hr_name, lr_name) in SET_LAYOUTS.items():
         hr = folder / hr_name.format(folder=own.name)
         lr = folder / lr_name.format(folder=own.name, scale=scale)
-        # A folder called HR alone may be anybody's.
+        # A folder HR alone is no sign of a test set.
         if hr.is_dir() and (layout != "EDSR" or lr.parent.is_dir()):
             return _Found(SET_ALIASES.get(own.name, own.name), layout, hr, lr if lr.is_dir() else None)
     return None
@@ -140,7 +140,7 @@ def _short_names(source: PairSource) -> list[str]:
 
 
 class HuangSource:
-    """Pairs from one folder: NAME_HR and NAME_LR; other files, such as NAME_bicubic, are left alone.
+    """Pairs of NAME_HR and NAME_LR in one folder; other files, such as NAME_bicubic, are ignored.
 
     Items are {"lr": uint8 [h, w, 3], "hr": uint8 [h * scale, w * scale, 3]}, HR cropped to a multiple of the
     scale.
@@ -161,7 +161,7 @@ class HuangSource:
             check_sizes(scale, hr, image_size(hr), lr, image_size(lr))
             self._pairs.append((hr, lr))
         if not self._pairs:
-            raise DataError(f"{folder} holds no image whose name ends in _HR: check the folder.")
+            raise DataError(f"{folder} holds no image whose name ends in _HR: give the folder of a test set.")
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -171,9 +171,9 @@ class HuangSource:
         return paired(read_rgb(hr_file), read_rgb(lr_file), self._scale, hr_file, lr_file)
 
     def name(self, index: int) -> str:
-        """The path of the HR image."""
+        """Return the path of the HR image."""
         return str(self._pairs[index][0])
 
     def hr_size(self, index: int) -> tuple[int, int]:
-        """(height, width) of the HR file, before it is cropped to a multiple of the scale."""
+        """Return (height, width) of the HR file, before it is cropped to a multiple of the scale."""
         return image_size(self._pairs[index][0])

@@ -1,4 +1,4 @@
-"""Metrics: how close a picture is to the original, computed as its own file says and written as METRICS says."""
+"""Metrics of a picture against the original, and METRICS, the list that decides what is measured and shown."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ __all__ = ["METRICS", "Metric", "psnr", "ssim"]
 
 @dataclass(frozen=True)
 class Metric:
-    """A score of a picture and how it is written.
+    """A metric and how its scores are written.
 
     Attributes:
-      name: "PSNR".
-      function: (sr, hr, crop_border=pixels) -> score, of uint8 [H, W, 3]; a ValueError where it cannot be computed.
+      name: as in "PSNR".
+      function: (sr, hr, crop_border=pixels) -> score, of uint8 [H, W, 3]; ValueError: it cannot be computed.
       protocol: how it is computed, one sentence.
-      digits: decimals that are shown, as many as papers print.
-      channels: what it is measured on, "Y" or "RGB"; may be empty.
-      unit: "dB"; may be empty.
-      larger_is_better: what `keep_best` goes by.
-      headline: whether it is also shown where few fit: in the log of a run and under the pictures of a page.
+      digits: decimals shown, as many as papers print.
+      channels: "Y" or "RGB"; may be empty.
+      unit: as in "dB"; may be empty.
+      larger_is_better: which scores `keep_best` prefers.
+      headline: whether it is also shown in the log of a run and under the pictures of a page, where few fit.
     """
 
     name: str
@@ -68,4 +68,4 @@ METRICS = {
     "ssim_y": Metric("SSIM", partial(ssim, y_channel=True), _SSIM, 4, "Y"),
     "ssim_rgb": Metric("SSIM", partial(ssim, y_channel=False), _SSIM, 4, "RGB", headline=False),
 }
-"""What is measured, in the order in which it is shown; the first leads the log and is drawn as a curve."""
+"""What is measured, in the order shown; the first comes first in the log and is drawn as a curve."""

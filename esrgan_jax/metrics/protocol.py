@@ -1,4 +1,4 @@
-"""What every metric does first: check the pair, cut the border, choose the channels."""
+"""The first steps of every metric: check the pair, cut the border, choose the channels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def cropped_pair(
     sr: UInt8[np.ndarray, "h w 3"], hr: UInt8[np.ndarray, "h w 3"], *, crop_border: int, y_channel: bool
 ) -> tuple[Float64[np.ndarray, "h2 w2 *c"], Float64[np.ndarray, "h2 w2 *c"]]:
-    """Both pictures without their borders, as float64 in [0, 255]: [H, W] luminance or [H, W, 3] RGB.
+    """Return both pictures without their borders, as float64 in [0, 255]: [H, W] luma or [H, W, 3] RGB.
 
     Raises:
       ValueError: the pictures are not uint8 [H, W, 3] of one shape, or nothing is left after the cut.

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 def psnr(
     sr: UInt8[np.ndarray, "h w 3"], hr: UInt8[np.ndarray, "h w 3"], *, crop_border: int, y_channel: bool
 ) -> float:
-    """The PSNR of a super-resolved picture against the original: 10 log10(255^2 / MSE), in float64.
+    """Return the PSNR of a super-resolved picture against the original: 10 log10(255^2 / MSE), in float64.
 
     Args:
       sr: the picture under test, uint8 RGB (floats clamped, times 255 and rounded).
       hr: the original, of the same shape.
       crop_border: pixels cut from each side first; papers cut as many as the scale.
-      y_channel: compare luminance in [16, 235], not rounded; otherwise RGB, the mean over all channels.
+      y_channel: compare luma in [16, 235], not rounded; otherwise RGB, the mean over all channels.
 
     Returns:
       Decibels; `inf` for equal pictures.

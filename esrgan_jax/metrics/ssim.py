@@ -21,7 +21,7 @@ _BAND = 128
 def ssim(
     sr: UInt8[np.ndarray, "h w 3"], hr: UInt8[np.ndarray, "h w 3"], *, crop_border: int, y_channel: bool
 ) -> float:
-    """The SSIM of a super-resolved picture against the original.
+    """Return the SSIM of a super-resolved picture against the original.
 
     Gaussian window of 11x11 with sigma 1.5, only where it lies inside the picture; C1 = (0.01 * 255)^2 and
     C2 = (0.03 * 255)^2; float64.
@@ -30,7 +30,7 @@ def ssim(
       sr: the picture under test, uint8 RGB (floats clamped, times 255 and rounded).
       hr: the original, of the same shape.
       crop_border: pixels cut from each side first; papers cut as many as the scale.
-      y_channel: compare luminance in [16, 235], not rounded; otherwise each of R, G, B, then their mean.
+      y_channel: compare luma in [16, 235], not rounded; otherwise each of R, G, B, then their mean.
 
     Returns:
       The mean over all window positions, at most 1; 1 for equal pictures.
@@ -50,7 +50,7 @@ def ssim(
     height, width = (side - (_WINDOW - 1) for side in a.shape[:2])
     channels = 1 if y_channel else 3
     total = 0.0
-    # In bands and one channel after the other: temporary arrays of large pictures cost more than the arithmetic.
+    # In bands, channel by channel: temporary arrays of large pictures cost more than the arithmetic.
     for top in range(0, height, _BAND):
         rows = slice(top, min(top + _BAND, height) + _WINDOW - 1)
         band_a, band_b = (x[rows].reshape(-1, x.shape[1], channels) for x in (a, b))
@@ -62,23 +62,22 @@ def ssim(
 def _similarity(
     a: Float64[np.ndarray, "h w"], b: Float64[np.ndarray, "h w"]
 ) -> Float64[np.ndarray, "h-10 w-10"]:
-    """SSIM of every window that lies inside."""
+    """Return the SSIM of every window inside the picture."""
     mean_a, mean_b = _smooth(a), _smooth(b)
     product = mean_a * mean_b
     squares = mean_a * mean_a + mean_b * mean_b
-    # Of the population, not of a sample. The variances are needed as their sum only.
+    # Population statistics, not sample ones. Of the variances only the sum is needed.
     covariance = _smooth(a * b) - product
     variances = _smooth(a * a + b * b) - squares
     return (2 * product + _C1) * (2 * covariance + _C2) / ((squares + _C1) * (variances + _C2))
 
 
 def _smooth(x: Float64[np.ndarray, "h w"]) -> Float64[np.ndarray, "h-10 w-10"]:
-    """The Gaussian mean of every window that lies inside."""
+    """Return the Gaussian mean of every window inside the picture."""
     import cv2  # here, so that PSNR needs no more than numpy
 
     reach = _WINDOW // 2
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / _SIGMA) ** 2)
     kernel /= kernel.sum()
-    # Row by column, 3 to 5 times as fast as scipy.ndimage and equal to 1e-15; what OpenCV puts around the
-    # picture is cut off again.
+    # Separable, 3 to 5 times as fast as scipy.ndimage and equal to 1e-15; OpenCV's padding is cut off again.
     return cv2.sepFilter2D(x, cv2.CV_64F, kernel, kernel)[reach:-reach, reach:-reach]

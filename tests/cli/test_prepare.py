@@ -200,7 +200,7 @@ def test_names(many, tmp_path, monkeypatch, capsys):
         (["{many}", "--name=Mine"], 2, "--name Mine is not a name for TFDS"),
         (["{many}", "--name=mnist"], 2, "mnist is the name of a set of TFDS"),
         (["div2k", "--lr={many}"], 2, "With div2k, --lr is bicubic or left out"),
-        (["div2k", "--whole", "--lr=bicubic"], 2, "a name of its own with --name"),
+        (["div2k", "--whole", "--lr=bicubic"], 2, "give another name to a set with others (--name)"),
         (["div2k", "--scale=1"], 2, "published for --scale 2, 3, 4, 8, not 1"),
         (["div2k", "--downloads={zips}"], 1, "is not the DIV2K_train_LR_bicubic_X4.zip that is published"),
     ],

@@ -170,7 +170,7 @@ def test_command(mixed_bag, capsys):
     for kind, [name] in MIXED_BAG.items():
         assert re.search(rf"^  {kind} +1\n    {re.escape(str(mixed_bag / name))}", text, re.MULTILINE), kind
     assert text.index("truncated.png") < text.index("only converted") < text.index("grey.png")
-    assert "mend or remove 3 of the images" in text
+    assert "fix or remove 3 of the images" in text
     for name in ("truncated.png", "text.png", "tiny.png"):
         (mixed_bag / name).unlink()
     assert main(["check-data", str(mixed_bag), "--gt-size", "32"]) == 0
