@@ -64,7 +64,7 @@ _SSIM = (
 
 METRICS = {
     "psnr_y": Metric("PSNR", partial(psnr, y_channel=True), _PSNR, 2, "Y", "dB"),
-    "psnr_rgb": Metric("PSNR", partial(psnr, y_channel=False), _PSNR, 2, "RGB", "dB", headline=False),
+    "psnr_rgb": Metric("PSNR", partial(psnr, y_channel=False), _PSNR, 2, "RGB", "dB"),
     "ssim_y": Metric("SSIM", partial(ssim, y_channel=True), _SSIM, 4, "Y"),
     "ssim_rgb": Metric("SSIM", partial(ssim, y_channel=False), _SSIM, 4, "RGB", headline=False),
 }

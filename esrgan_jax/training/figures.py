@@ -12,29 +12,34 @@ from PIL import Image, ImageDraw, ImageFont
 
 from esrgan_jax.evaluation.scores import Result
 from esrgan_jax.imaging.resize import imresize
-from esrgan_jax.metrics import METRICS, psnr
+from esrgan_jax.metrics import METRICS
 from esrgan_jax.system.files import atomic_write
 
 SHOWN_PIXELS = 480
 """Side of the part of a picture that a sample shows: large ones are cut around their centre."""
 
+_FIRST = next(iter(METRICS.values()))
+DRAWN = {key: metric for key, metric in METRICS.items() if metric.name == _FIRST.name}
+"""The first of METRICS on all its channels: PSNR on Y and RGB."""
+
 
 def draw_sample(result: Result) -> np.ndarray:
-    """Draw LR enlarged by bicubic | SR | HR, each labelled with what it is and its PSNR on Y; uint8 [h, w, 3]."""
+    """Draw LR enlarged by bicubic | SR | HR, each labelled with what it is and its PSNR; uint8 [h, w, 3]."""
     hr, lr = result.pair["hr"], result.pair["lr"]
     scale = hr.shape[0] // lr.shape[0]
     bicubic = imresize(lr, scale)
-    scores = {
-        "LR, bicubic": psnr(bicubic, hr, crop_border=scale, y_channel=True),
-        "SR": result.scores["psnr_y"],
-        "HR": None,
-    }
-    panels = []
-    for image, (label, score) in zip((bicubic, result.sr, hr), scores.items(), strict=True):
-        text = label if score is None else f"{label}  {score:.2f} dB"
-        panels.append(_labelled(_centre(image), text))
+    scores = {key: metric.function(bicubic, hr, crop_border=scale) for key, metric in DRAWN.items()}
+    texts = [f"LR, bicubic  {_in_words(scores)}", f"SR  {_in_words(result.scores)}", "HR"]
+    panels = [
+        _labelled(_centre(image), text) for image, text in zip((bicubic, result.sr, hr), texts, strict=True)
+    ]
     gap = np.full((panels[0].shape[0], 6, 3), 255, np.uint8)
     return np.concatenate([panels[0], gap, panels[1], gap, panels[2]], axis=1)
+
+
+def _in_words(scores: dict[str, float]) -> str:
+    """Return the drawn metrics: "Y 31.95 dB, RGB 30.40 dB"."""
+    return ", ".join(f"{metric.channels} {metric.text(scores[key])}" for key, metric in DRAWN.items())
 
 
 def _centre(image: np.ndarray) -> np.ndarray:
@@ -53,7 +58,7 @@ def _labelled(image: np.ndarray, text: str) -> np.ndarray:
 
 
 def draw_curves(lines: list[dict[str, Any]], stages: Sequence[str], path: Path) -> None:
-    """Draw one column per stage: the first of METRICS above, beside bicubic's (dashed), and the losses below."""
+    """Draw one column per stage: DRAWN above, beside bicubic's (dashed), and the losses below."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -61,16 +66,22 @@ def draw_curves(lines: list[dict[str, Any]], stages: Sequence[str], path: Path) 
     figure = Figure(figsize=(6 * len(stages), 7), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, len(stages), squeeze=False)
-    key, metric = next(iter(METRICS.items()))
     for column, stage in enumerate(stages):
         own = [line for line in lines if line["stage"] == stage]
-        evaluations = [line for line in own if key in line]
         above, below = axes[:, column]
-        above.set(title=f"{stage} stage", ylabel=f"validation: {metric.heading}", xlabel="iteration")
-        if evaluations:
-            iterations = [line["iteration"] for line in evaluations]
-            above.plot(iterations, [line[key] for line in evaluations], "o-", label="EMA network")
-            above.axhline(evaluations[0][f"bicubic_{key}"], color="grey", ls="--", label="bicubic")
+        above.set(
+            title=f"{stage} stage", ylabel=f"validation: {_FIRST.name} [{_FIRST.unit}]", xlabel="iteration"
+        )
+        for number, (key, metric) in enumerate(DRAWN.items()):
+            evaluations = [line for line in own if key in line]
+            if evaluations:
+                iterations = [line["iteration"] for line in evaluations]
+                scores = [line[key] for line in evaluations]
+                color, where = f"C{number}", metric.channels
+                above.plot(iterations, scores, "o-", color=color, label=f"EMA network, {where}")
+                bicubic = evaluations[0][f"bicubic_{key}"]
+                above.axhline(bicubic, color=color, ls="--", label=f"bicubic, {where}")
+        if above.lines:
             above.legend()
         below.set(ylabel="loss, weighted", xlabel="iteration")
         for name in sorted({name for line in own for name in line if name.startswith("l_")}):

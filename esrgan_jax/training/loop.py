@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import shlex
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +32,7 @@ from esrgan_jax.training.run import Run, Stage, claim_run_folder, open_run
 from esrgan_jax.training.steps import Metrics
 from esrgan_jax.training.stopping import RESUME_HINT, Stopped, StopSignals
 from esrgan_jax.training.validation import Scores, validate
-from esrgan_jax.training.writer import export
+from esrgan_jax.training.writer import export, exported_generator
 
 MAX_DATA_WAIT = 0.1
 """The share of the time for which devices may wait for data before the log says so."""
@@ -83,6 +84,11 @@ def _run_stages(run: Run) -> Scores:
             f"done      {duration(time.perf_counter() - start)}, peak memory {peak_memory()}; "
             f"curves in {run.writer.curves()}, pictures in {run.folder / 'samples'}"
         )
+        model = exported_generator(run.folder, states)
+        if not model.exists():
+            model = run.folder
+        run.console.say(f"model     {model}")
+        run.console.say(f"next      esrgan-jax upscale PHOTO --model {shlex.quote(str(model))} -o large.png")
     if unsaved:
         raise CheckpointError(
             f"{unsaved}. Free disk space and run the same command again: it resumes from the newest checkpoint."
@@ -117,7 +123,10 @@ def _run_stage(
         skips_reported = len(run.data.skipped or ())
         feed = DeviceFeed(build_data(run.data, stage, progress.patches), run.devices)
         opened.enter_context(contextlib.closing(feed))
-        meter = opened.enter_context(contextlib.closing(Meter(stage.name, stage.steps, begin)))
+        meter = opened.enter_context(
+            contextlib.closing(Meter(stage.name, stage.steps, begin, _work_after(run, stage)))
+        )
+        opened.enter_context(run.console.ticking(stage.name, lambda: meter.place))
         guard = open_guard(run, stage, states, progress)
         metrics: Metrics = {}
         stopping = False
@@ -192,6 +201,19 @@ def _finish_saving(
     return unsaved
 
 
+def _work_after(run: Run, stage: Stage) -> float:
+    """Return how many iterations of `stage` those of the later stages amount to, by their pixels.
+
+    A GAN stage takes longer for a pixel: it is at least that.
+    """
+
+    def pixels(of: Stage) -> int:
+        return of.batch_size * of.patches["gt_size"] ** 2
+
+    later = run.stages[run.stages.index(stage) + 1 :]
+    return sum(other.steps * pixels(other) for other in later) / pixels(stage)
+
+
 def _due(iteration: int, every: int) -> bool:
     return bool(every) and iteration % every == 0
 
@@ -201,7 +223,7 @@ def _first_iteration(console: Console, name: str) -> Any:
     """Around the first iteration: says how long compiling and running took."""
     start = time.perf_counter()
     console.announce("compile", f"{name} stage")
-    with count_compiles() as compiled:
+    with count_compiles() as compiled, console.ticking("compile", lambda: f"{name} stage"):
         yield
     trim_heap()
     seconds = time.perf_counter() - start
@@ -233,6 +255,11 @@ def _progress_after_evaluation(run: Run, progress: StageProgress, scores: Scores
         return replace(progress, evaluated=False)
     best, metric = progress.best, run.options.keep_best
     score = scores.get(metric, math.nan)
-    if not math.isnan(score) and (best is None or best.metric != metric or score > best.score):
+    # Nothing is saved at iteration 0, so that it cannot be the best.
+    if (
+        progress.iteration
+        and not math.isnan(score)
+        and (best is None or best.metric != metric or score > best.score)
+    ):
         best = Best(metric, score, progress.iteration)
     return replace(progress, evaluated=True, best=best)

@@ -34,7 +34,7 @@ def restore_or_begin(
     with run.console.phase(
         "restore" if done else "init", f"{stage.name} stage" + f" at iteration {done}" * bool(done)
     ):
-        progress = StageProgress()
+        progress = StageProgress(evaluated=False)  # a stage begins with a score
         if checkpointer is not None and not done:
             states = initial_states(run.options, stage.recipe, before)
         else:

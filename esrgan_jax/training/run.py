@@ -18,6 +18,7 @@ from esrgan_jax.data.sources import check_patch_sizes, describe_skipped, open_pa
 from esrgan_jax.errors import ConfigError, DataError
 from esrgan_jax.evaluation.scores import SCORES, evaluate_bicubic
 from esrgan_jax.inference import Upscaler
+from esrgan_jax.metrics import METRICS
 from esrgan_jax.runs import STAGES
 from esrgan_jax.runs.folder import iterations, newest_stage, read_config, write_config
 from esrgan_jax.system import processes
@@ -215,10 +216,8 @@ def _open_data(config: ConfigDict, console: Console) -> RunData:
         check_overlap(train, validation)
         first = processes.is_first()
         bicubic = evaluate_bicubic(validation, scale) if first else dict.fromkeys(SCORES, 0.0)
-    console.say(
-        f"          {len(train)} images to train on, {len(validation)} held out "
-        f"(bicubic {bicubic['psnr_y']:.2f} dB on Y)"
-    )
+    scores = ", ".join(f"{m.title} {m.text(bicubic[key])}" for key, m in METRICS.items() if m.headline)
+    console.say(f"          {len(train)} images to train on, {len(validation)} held out (bicubic: {scores})")
     if skipped:
         console.say(f"note      {describe_skipped(skipped)}")
     return RunData(train, validation, data.num_threads, skipped, bicubic)

@@ -24,38 +24,39 @@ def validate(run: Run, name: str, states: States, iteration: int | None = None) 
     Process 0 works, the others keep in step. None if a signal came first, which is looked for after each tile.
     """
     start = time.perf_counter()
+    when = "" if iteration is None else f" {iteration}"
     every_score: list[Scores] = []
     results = evaluate(_interruptible(run, states), run.data.validation, run.options.scale)
-    for _ in range(len(run.data.validation)):
-        if run.writes:
-            with contextlib.suppress(_Interrupted):
-                result = next(results)
-                if iteration is not None and not every_score:
-                    run.writer.sample(name, iteration, result)
-                every_score.append(result.scores)
-        if run.agreement.any(run.signals.received):
-            return None
+    count = len(run.data.validation)
+    with run.console.ticking("evaluate", lambda: f"{name}{when}, {len(every_score)} of {count}"):
+        for _ in range(count):
+            if run.writes:
+                with contextlib.suppress(_Interrupted):
+                    result = next(results)
+                    if iteration is not None and not every_score:
+                        run.writer.sample(name, iteration, result)
+                    every_score.append(result.scores)
+            if run.agreement.any(run.signals.received):
+                return None
     if not run.writes:
         return {}
     scores = mean_scores(every_score)
     if iteration is not None:
         bicubic = {f"bicubic_{key}": value for key, value in run.data.bicubic.items()}
         run.writer.scalars(name, iteration, scores | bicubic)
-    when = "" if iteration is None else f" {iteration}"
     seconds = time.perf_counter() - start
     run.console.say(f"evaluate  {name}{when}: {compared_scores(scores, run.data.bicubic)}; {seconds:.1f} s")
     return scores
 
 
 def compared_scores(network: Scores, bicubic: Scores) -> str:
-    """Return the headline metrics of METRICS in words; for the first also what the network gains over bicubic."""
-    (key, metric), *others = [item for item in METRICS.items() if item[1].headline]
-    texts = [
-        f"EMA network {metric.text(network[key])}, bicubic {metric.text(bicubic[key])} on {metric.channels} "
-        f"({network[key] - bicubic[key]:+.{metric.digits}f})"
-    ]
-    texts += [f"{other.name} {other.text(network[key])}, {other.text(bicubic[key])}" for key, other in others]
-    return "; ".join(texts)
+    """Return the headline metrics of METRICS in words, with bicubic's and what the network gains over it."""
+    return "EMA network " + ", ".join(
+        f"{metric.title} {metric.text(network[key])} "
+        f"(bicubic {metric.number(bicubic[key])}, {network[key] - bicubic[key]:+.{metric.digits}f})"
+        for key, metric in METRICS.items()
+        if metric.headline
+    )
 
 
 def _interruptible(run: Run, states: States) -> Upscale:

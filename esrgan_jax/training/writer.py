@@ -57,17 +57,19 @@ class Writer:
             with atomic_write(self._path) as temporary:
                 temporary.write_text(kept, encoding="utf-8")
         self._boards[stage] = EventFile(
-            self._folder / "tensorboard" / stage, purge_from=iteration + 1 if iteration else None
+            self._folder / "tensorboard" / stage, purge_from=iteration + 1 if iteration else 0
         )
 
     def scalars(self, stage: str, iteration: int, values: dict[str, float]) -> None:
-        """Write one line of metrics.jsonl, and the same to TensorBoard."""
+        """Write one line of metrics.jsonl, and the same to TensorBoard, in groups."""
         self._pending_lines.append(json.dumps({"stage": stage, "iteration": iteration, **values}) + "\n")
         with self._recording_problems(self._path.name):
             append(self._path, "".join(self._pending_lines).encode())
             self._pending_lines.clear()
         with self._recording_problems("tensorboard"):
-            self._boards[stage].scalars(values, iteration)
+            self._boards[stage].scalars(
+                {f"{_group(name)}/{name}": value for name, value in values.items()}, iteration
+            )
 
     def sample(self, stage: str, iteration: int, result: Result) -> Path:
         """Draw LR enlarged | SR | HR of one image into samples/; return the file."""
@@ -98,6 +100,15 @@ class Writer:
             self._problems.pop(what, None)
 
 
+def _group(name: str) -> str:
+    """Return the section of TensorBoard in which a number is shown."""
+    if name.startswith("l_"):
+        return "loss"
+    if name == "lr" or name.startswith("lr_"):
+        return "rate"
+    return "score" if name.removeprefix("bicubic_") in METRICS else "other"
+
+
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Return the lines of a metrics.jsonl; one cut short by a crash, necessarily the last, is left out."""
     lines = []
@@ -107,6 +118,11 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             break
     return lines
+
+
+def exported_generator(run_folder: Path, states: States) -> Path:
+    """Return where `export` writes the generator of a run's last stage."""
+    return run_folder / f"net_g_{int(states['g'].finished)}.pth"
 
 
 def export(

@@ -58,7 +58,8 @@ def test_pictures_are_the_same_part_of_each_lossless(tmp_path, photo):
         assert caption.startswith(label)
         np.testing.assert_array_equal(shown, image[part])
     scores = score("chelsea.png", bicubic, pair["hr"], 4)
-    assert details[0][1] == f"bicubic: PSNR Y {scores['psnr_y']:.2f} dB, SSIM Y {scores['ssim_y']:.4f}"
+    psnr = f"PSNR Y {scores['psnr_y']:.2f} dB, PSNR RGB {scores['psnr_rgb']:.2f} dB"
+    assert details[0][1] == f"bicubic: {psnr}, SSIM Y {scores['ssim_y']:.4f}"
 
 
 def test_bicubic_alone_is_shown_once(tmp_path, photo):

@@ -3,6 +3,8 @@
 import contextlib
 import io
 import re
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -102,6 +104,63 @@ def test_on_a_terminal_the_end_of_a_phase_replaces_its_beginning(tmp_path):
     assert len(end) > len(begin)  # nothing of it stays behind
 
 
+@pytest.fixture
+def fast_ticks(monkeypatch):
+    monkeypatch.setattr(progress, "TICK", 0.02)
+    monkeypatch.setattr(progress, "LINE_EVERY", 0.1)
+
+
+def test_work_that_takes_long_is_never_silent(tmp_path, capsys, fast_ticks):
+    """Where nobody watches: a line after a while, and none where others were printed; none of it in the log."""
+    console = Console(tmp_path / "train.log")
+    done = 0
+    with console.phase("compile", "psnr stage"), console.ticking("psnr", lambda: f"{done}/9"):
+        time.sleep(0.35)
+        done = 5
+        for _ in range(10):
+            console.say("other")
+            time.sleep(0.02)
+    time.sleep(0.2)
+    console.close()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "compile   psnr stage ..."
+    assert 1 <= lines.count("psnr      0/9 ... 0 s") <= 3
+    assert lines[-1].startswith("compile   psnr stage: 0.")
+    assert "psnr      5/9 ... 1 s" not in lines
+    assert "..." not in (tmp_path / "train.log").read_text()
+    assert "console" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_seconds_run_on_a_terminal(tmp_path, fast_ticks, monkeypatch):
+    """Each line takes the place of the one before, and leaves nothing of it; also if the work fails."""
+    monkeypatch.setenv("COLUMNS", "30")
+    with watched() as terminal:
+        console = Console(tmp_path / "train.log")
+        with pytest.raises(ValueError, match="bad"), console.ticking("data", lambda: "a long name " * 4):
+            time.sleep(0.1)
+            raise ValueError("bad")
+        length = len(terminal.getvalue())
+        time.sleep(0.1)
+        assert len(terminal.getvalue()) == length
+        console.say("short")
+        console.close()
+    *passing, end = terminal.getvalue().split("\r")
+    assert len(passing) > 1
+    assert all(len(text) == 29 and text.endswith(" ... 0 s") for text in passing)
+    assert end == "short".ljust(29) + "\n"
+
+
+def test_the_clock_of_a_bar_moves_by_itself(fast_ticks):
+    with watched() as terminal:
+        with bar(total=2, name="read"):
+            time.sleep(0.1)
+            assert terminal.getvalue().count("read:") > 2
+        length = len(terminal.getvalue())
+        time.sleep(0.1)
+        assert len(terminal.getvalue()) == length
+    assert "bar" not in {thread.name for thread in threading.enumerate()}
+
+
 def test_rates_leave_out_the_iteration_that_compiles(clock, capsys):
     meter = Meter("psnr", 1000, 0)
     clock.now += 300  # compiles
@@ -114,6 +173,18 @@ def test_rates_leave_out_the_iteration_that_compiles(clock, capsys):
     assert line == "psnr      100/1000: l_g_pix 0.1235, l_g_gan 1e-05; 16.0 images/s, 7 min 30 s left"
     meter.close()
     assert capsys.readouterr() == ("", "")
+
+
+def test_time_left_for_later_stages(clock):
+    meter = Meter("psnr", 11, 0, later=100)
+    meter.advance()
+    for _ in range(5):
+        clock.now += 2
+        meter.advance()
+    assert meter.report({"a": 1.0}, 8)[0].endswith(
+        "; 4.0 images/s, 10 s left, for the run at least 3 min 30 s"
+    )
+    meter.close()
 
 
 def test_resumed_stage_counts_from_where_it_was(clock):

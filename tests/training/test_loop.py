@@ -155,16 +155,19 @@ def test_stages_follow_each_other(config, tmp_path, iterated):
     assert [iteration for iteration, *_ in iterated["gan"]] == [1, 2]
     lines = read_lines(tmp_path / "run")
     assert [(line["stage"], line["iteration"], "psnr_y" in line) for line in lines] == [
+        ("psnr", 0, True),
         ("psnr", 1, False),
         ("psnr", 2, False),
         ("psnr", 2, True),
         ("psnr", 3, False),
         ("psnr", 3, True),
+        ("gan", 0, True),
         ("gan", 1, False),
         ("gan", 2, False),
         ("gan", 2, True),
     ]
-    assert set(lines[0]) == {"stage", "iteration", "lr", "skipped_g", "l_g_pix"}
+    assert {name: lines[0][name] for name in scores} == {name: lines[3][name] for name in scores}
+    assert set(lines[1]) == {"stage", "iteration", "lr", "skipped_g", "l_g_pix"}
     assert set(lines[-2]) == {"stage", "iteration", "lr_g", "lr_d", "skipped_g", "skipped_d", "l_g_pix"}
     assert scores == {name: lines[-1][name] for name in ("psnr_y", "psnr_rgb", "ssim_y", "ssim_rgb")}
 
@@ -302,7 +305,12 @@ def test_resumed_run_equals_an_uninterrupted_one(
     for call, expected in zip(iterated[name], whole[name][resumed - 1 :], strict=True):
         assert_equal(call, expected)
     assert_equal(last_states(iterated, "gan"), last_states(whole, "gan"))
-    for file in ("metrics.jsonl", "samples/psnr_0000006.png", "samples/gan_0000005.png"):
+    for file in (
+        "metrics.jsonl",
+        "samples/psnr_0000000.png",
+        "samples/psnr_0000006.png",
+        "samples/gan_0000005.png",
+    ):
         assert (tmp_path / file).read_bytes() == (folder / file).read_bytes()
 
 
@@ -485,7 +493,7 @@ def test_run_of_another_configuration_stopped_before_its_first_checkpoint(config
             train_and_evaluate(config, tmp_path)
     config.seed = 1
     train_and_evaluate(only(config, "psnr"), tmp_path)
-    assert [line["iteration"] for line in read_lines(tmp_path)] == [1, 2, 2, 3, 3]
+    assert [line["iteration"] for line in read_lines(tmp_path)] == [0, 1, 2, 2, 3, 3]
 
 
 def test_intervals(config, tmp_path):
@@ -494,19 +502,19 @@ def test_intervals(config, tmp_path):
     train_and_evaluate(only(config, "psnr"), tmp_path / "seldom")
     lines = read_lines(tmp_path / "seldom")
     assert [line["iteration"] for line in lines if "lr" in line] == [3, 6, 7]
-    assert [line["iteration"] for line in lines if "psnr_y" in line] == [7]
+    assert [line["iteration"] for line in lines if "psnr_y" in line] == [0, 7]
     assert {path.name for path in (tmp_path / "seldom/checkpoints/psnr").iterdir()} == {"7", "best"}
     config.update(log_every=0, evaluate_every=4, checkpoint_every=2, keep_best="none")
     train_and_evaluate(only(config, "psnr"), tmp_path / "often")
     lines = read_lines(tmp_path / "often")
     assert [line["iteration"] for line in lines if "lr" in line] == [7]
-    assert [line["iteration"] for line in lines if "psnr_y" in line] == [4, 7]
+    assert [line["iteration"] for line in lines if "psnr_y" in line] == [0, 4, 7]
     assert {path.name for path in (tmp_path / "often/checkpoints/psnr").iterdir()} == {"6", "7"}
 
 
 def test_checkpoints_that_stay(config, tmp_path, monkeypatch):
-    """The newest, every fourth, and the best, which is saved although none is due."""
-    psnr = iter([20.0, 30.0, 29.0, float("nan"), 30.0, 28.0, 27.0, 26.0, 25.0, 24.0])
+    """The newest, every fourth, and the best of those that can be saved, although none is due."""
+    psnr = iter([99.0, 20.0, 30.0, 29.0, float("nan"), 30.0, 28.0, 27.0, 26.0, 25.0, 24.0])
 
     def evaluate(upscale, source, scale):
         for result in whole_evaluate(upscale, source, scale):
@@ -651,12 +659,13 @@ def test_log_tells_of_phases_and_memory(config, tmp_path):
     log = read_log(tmp_path)
     for words in (
         "data      ",
-        "3 images to train on, 1 held out (bicubic ",
+        "3 images to train on, 1 held out (bicubic: PSNR Y ",
         "no perceptual loss",
         "init      psnr stage",
         "compile   psnr stage: ",
         "first step: ",
         "psnr      3/3: l_g_pix 0.3333; ",
+        "evaluate  psnr 0: EMA network ",
         "evaluate  psnr 3: EMA network ",
         "save      psnr stage",
         "init      gan stage",
@@ -664,4 +673,9 @@ def test_log_tells_of_phases_and_memory(config, tmp_path):
         "done      ",
     ):
         assert words in log
+    last, command = log.splitlines()[-2:]
+    assert last.endswith(f" model     {tmp_path / 'net_g_2.pth'}")
+    assert command.endswith(
+        f" next      esrgan-jax upscale PHOTO --model {tmp_path / 'net_g_2.pth'} -o large.png"
+    )
     assert newest_stage(tmp_path) == "gan"

@@ -25,7 +25,9 @@ def make_result():
             np.uint8
         )
         sr = np.full_like(hr, 128)
-        return Result("waves", {"lr": imresize(hr, 1 / 4), "hr": hr}, sr, {"psnr_y": 12.3456})
+        return Result(
+            "waves", {"lr": imresize(hr, 1 / 4), "hr": hr}, sr, {"psnr_y": 12.3456, "psnr_rgb": 11.0}
+        )
 
     return make
 
@@ -52,12 +54,21 @@ def test_scalars_go_to_a_line_and_to_tensorboard(writer, tmp_path):
     writer.resume("psnr", 0)
     writer.scalars("psnr", 5, {"l_g_pix": 0.25, "lr": 1e-4})
     writer.scalars("psnr", 6, {"l_g_pix": 0.5})
+    writer.scalars("psnr", 6, {"psnr_y": 30.0, "bicubic_psnr_y": 29.0, "skipped_g": 0})
     assert (tmp_path / "metrics.jsonl").read_text() == (
         '{"stage": "psnr", "iteration": 5, "l_g_pix": 0.25, "lr": 0.0001}\n'
         '{"stage": "psnr", "iteration": 6, "l_g_pix": 0.5}\n'
+        '{"stage": "psnr", "iteration": 6, "psnr_y": 30.0, "bicubic_psnr_y": 29.0, "skipped_g": 0}\n'
     )
     events = read_events(tmp_path / "tensorboard/psnr")
-    assert [(step, tag) for step, tag, _ in events] == [(5, "l_g_pix"), (5, "lr"), (6, "l_g_pix")]
+    assert [(step, tag) for step, tag, _ in events] == [
+        (5, "loss/l_g_pix"),
+        (5, "rate/lr"),
+        (6, "loss/l_g_pix"),
+        (6, "score/psnr_y"),
+        (6, "score/bicubic_psnr_y"),
+        (6, "other/skipped_g"),
+    ]
     assert events[2][2] == 0.5
 
 
@@ -161,7 +172,7 @@ def test_large_pictures_are_cut_around_their_centre(make_result):
 
 def test_sample_at_scale_one(make_result):
     hr = make_result().pair["hr"]
-    picture = draw_sample(Result("same", {"lr": hr, "hr": hr}, hr, {"psnr_y": np.inf}))
+    picture = draw_sample(Result("same", {"lr": hr, "hr": hr}, hr, {"psnr_y": np.inf, "psnr_rgb": np.inf}))
     np.testing.assert_array_equal(picture[26:, :96], hr)
 
 
