@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,6 @@ from ml_collections import ConfigDict
 from esrgan_jax.errors import ConfigError
 from esrgan_jax.system import devices, processes
 from esrgan_jax.training.config_files import load_config
-from esrgan_jax.training.loop import train_and_evaluate
 from esrgan_jax.training.stopping import Stopped
 
 
@@ -32,6 +33,7 @@ def train(
       UserError: configuration, data or workdir cannot be used, or training cannot go on; one sentence.
       Stopped: SIGTERM or SIGINT came, and everything is saved. Where nothing is to be saved, they end the process.
     """
+    train_and_evaluate = _import_loop()
     config = copy.deepcopy(config) if isinstance(config, ConfigDict) else load_config(config)
     try:
         config.update_from_flattened_dict(fields)
@@ -48,3 +50,19 @@ def train(
         raise
     processes.shutdown()
     return scores
+
+
+def _import_loop() -> Callable[[ConfigDict, Path], dict[str, float]]:
+    """Return what trains, unless this system lacks something that it needs."""
+    try:
+        import resource  # noqa: F401 - asked for here: it is used after the last iteration
+
+        from esrgan_jax.training.loop import train_and_evaluate
+    except ModuleNotFoundError as error:
+        way_out = (
+            "train in WSL 2 (Linux on Windows); the other commands work here"
+            if sys.platform == "win32"
+            else "install the project again (pip install esrgan-jax)"
+        )
+        raise ConfigError(f"Training needs the module {error.name}, which is missing: {way_out}.") from None
+    return train_and_evaluate

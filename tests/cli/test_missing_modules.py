@@ -1,0 +1,78 @@
+"""What works where modules are missing that Windows does not have: all but training and preparing sets."""
+
+import subprocess
+import sys
+
+import numpy as np
+from helpers.commands import PATIENCE
+from PIL import Image
+
+from esrgan_jax.models import RRDBNet
+from esrgan_jax.models.network import initial_variables
+from esrgan_jax.weights.save import save_generator
+
+BLOCK = """
+import sys
+class Missing:
+    names = {"fcntl", "resource", "array_record", "grain", "orbax", "tensorstore", "tensorflow_datasets"}
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in self.names:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+for name in Missing.names & set(sys.modules):
+    del sys.modules[name]
+sys.meta_path.insert(0, Missing())
+"""
+
+
+def python(code, folder):
+    return subprocess.run(
+        # A lock of files, which torch brings, warns that it has no fcntl.
+        [sys.executable, "-W", "ignore", "-c", BLOCK + code],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+
+
+def test_commands(tmp_path):
+    module = RRDBNet(scale=2, num_feat=4, num_block=1, num_grow_ch=2)
+    params = initial_variables(module, seed=0)["params"]
+    save_generator(tmp_path / "a.pth", module, params, params)
+    save_generator(tmp_path / "b.pth", module, params, params)
+    (tmp_path / "hr").mkdir()
+    Image.fromarray(np.zeros((24, 24, 3), np.uint8)).save(tmp_path / "hr/p.png")
+    commands = (
+        "upscale hr/p.png -o large.png --model a.pth",
+        "convert a.pth a.safetensors",
+        "inspect a.pth",
+        "interpolate a.pth b.pth --alpha 0.5 -o c.pth",
+        "evaluate --model c.pth --hr hr",
+    )
+    done = python(
+        "from esrgan_jax.cli.main import main\n"
+        f"for command in {commands}:\n"
+        "    assert main(command.split()) == 0, command\n",
+        tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    for name in ("large.png", "a.safetensors", "c.pth"):
+        assert (tmp_path / name).exists(), name
+
+
+def test_training_says_what_it_needs(tmp_path):
+    code = (
+        "sys.argv = ['train.py', '--config', 'quickstart']\n"
+        "from types import SimpleNamespace\n"
+        "from esrgan_jax.cli.train import main\n"
+        "from esrgan_jax.training import train\n"
+        "train.sys = SimpleNamespace(platform={platform!r})\n"
+        "sys.exit(main())\n"
+    )
+    for platform, way_out in (("win32", "train in WSL 2"), ("linux", "install the project again")):
+        done = python(code.format(platform=platform), tmp_path)
+        assert done.returncode == 2
+        assert done.stderr.startswith(
+            f"train.py: Training needs the module resource, which is missing: {way_out}"
+        )
+        assert done.stderr.count("\n") == 1
