@@ -82,7 +82,7 @@ def small_run(folder: Path, workdir: Path, on_bad_image: str) -> dict[str, float
     config.log_every = 2
     config.evaluate_every = config.checkpoint_every = 0
     config.data.train = str(folder)
-    parts_of_the_photo(workdir.parent / "held_out", "one.png")
+    parts_of_the_photo(workdir.parent / "held_out", "one.jpg")  # as PNG it were a copy of a.png
     config.data.validation = str(workdir.parent / "held_out")
     config.data.on_bad_image = on_bad_image
     return train_and_evaluate(config, workdir)
