@@ -5,10 +5,12 @@ import importlib
 import os
 import sys
 import threading
+import traceback
 from collections.abc import Sequence
 
 import esrgan_jax
 from esrgan_jax.errors import UserError
+from esrgan_jax.system.exit import exit_now
 
 BROKEN_PIPE = 141  # as in shells: 128 + SIGPIPE
 INTERRUPTED = 130  # as in shells: 128 + SIGINT
@@ -21,6 +23,7 @@ COMMANDS = (
     "interpolate",
     "models",
     "prepare",
+    "train",
     "upscale",
 )
 """Modules beside this one, each with a docstring (its first line is the short help), add_arguments and run.
@@ -36,17 +39,29 @@ def main(argv: Sequence[str] | None = None) -> int:
       argv: without the program's name; None: the arguments of the process. Then the process ends here if JAX still
         works in threads that nobody waits for (after Ctrl-C, or a full disk), which would crash while Python exits.
     """
-    code = _run(argv)
+    if argv is not None:
+        return _run(argv)
+    trains = sys.argv[1:2] == ["train"]
+    try:
+        code = _run(sys.argv[1:])
+    except Exception:
+        if not trains:
+            raise
+        traceback.print_exc()
+        exit_now(1, explain=True)
     left_behind = any(thread.daemon for thread in threading.enumerate())
-    if argv is None and (left_behind or code == INTERRUPTED):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+    if trains or left_behind or code == INTERRUPTED:
+        exit_now(code)
     return code
 
 
-def _run(argv: Sequence[str] | None) -> int:
-    args = _build_parser().parse_args(argv)
+def _run(argv: Sequence[str]) -> int:
+    parser = _build_parser()
+    args, unknown = parser.parse_known_args(argv)
+    if args.command == "train":  # absl reads --config.FIELD=VALUE, and everything where --config names a file
+        args.fields, args.words = unknown, argv[1:]
+    elif unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
         code = args.run(args)
         sys.stdout.flush()
@@ -81,7 +96,7 @@ def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="esrgan-jax",
         description=__doc__,
-        epilog="esrgan-jax COMMAND --help explains a command. Training: python train.py --help.",
+        epilog="esrgan-jax COMMAND --help explains a command.",
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

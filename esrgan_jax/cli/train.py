@@ -11,32 +11,104 @@ usage: python train.py --config FILE[:STAGE,PRESET] [--config.FIELD=VALUE ...] [
 Run again, the same command resumes from the newest checkpoint. A first run: --config quickstart
 """
 
+from __future__ import annotations
+
+import argparse
 import contextlib
+import functools
 import re
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-
-from absl import flags
-from ml_collections import ConfigDict, config_flags
+from typing import TYPE_CHECKING, Any
 
 from esrgan_jax.errors import ConfigError, UserError
-from esrgan_jax.training.config_files import find_config, others_importable
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
 
 
 def main() -> int:
-    """Train as the command line says; return the exit code."""
+    """Train as the command line of `python train.py` says; return the exit code."""
     if {"-h", "--help"} & set(sys.argv):
         print(str(__doc__).strip())
         return 0
+    try:
+        return _train(*parse(sys.argv))
+    except UserError as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `esrgan-jax train`; unknown ones, --config.FIELD=VALUE, are in `args.fields`."""
+    parser.usage = (
+        "%(prog)s FOLDER [--from MODEL] [--hours H] [--scale S] [--validation FOLDER] [--workdir FOLDER] "
+        "[--config.FIELD=VALUE ...]\n       %(prog)s --config FILE[:STAGE,PRESET] [--workdir FOLDER] "
+        "[--config.FIELD=VALUE ...]"
+    )
+    parser.description = (
+        "Train on a folder of photos (docs/own_photos.md), or an experiment of configs/.\n\n"
+        "  esrgan-jax train photos --hours 2\n"
+        "  esrgan-jax train photos --from RealESRGAN_x4plus --hours 8\n"
+        "  esrgan-jax train --config x4 --config.seed=1\n\n"
+        "Run again, the same command resumes from the newest checkpoint."
+    )
+    parser.add_argument(
+        "folder", nargs="?", metavar="FOLDER", help="photos to train on, and to hold some of out"
+    )
+    parser.add_argument(
+        "--from", dest="model", metavar="MODEL", help="fine-tune a file, run folder or model name"
+    )
+    parser.add_argument("--hours", type=float, metavar="H", help="time for all of it (default: 2)")
+    parser.add_argument("--scale", type=int, metavar="S", help="times larger (default: 4, or MODEL's)")
+    parser.add_argument("--validation", metavar="FOLDER", help="hold these photos out instead")
+    parser.add_argument("--config", metavar="FILE", help="an experiment instead of FOLDER: a name or a file")
+    parser.add_argument(
+        "--workdir", metavar="FOLDER", help="where everything is written (default: runs/NAME)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run `esrgan-jax train`."""
+    if args.config is not None:
+        return _train(*parse(["esrgan-jax train", *args.words]))
+    if args.folder is None:
+        raise ConfigError("Give a folder of photos, or an experiment with --config: esrgan-jax train --help.")
+    from esrgan_jax.training.config_files import FOLDER
+
+    config, _ = parse(["esrgan-jax train", f"--config={FOLDER / 'own_photos.py'}", *args.fields])
+    folder = Path(args.folder).expanduser()
+    workdir = Path(args.workdir or Path("runs") / folder.resolve().name)
+    chosen = {match[1] for word in args.fields if (match := re.match(r"--?(?:no)?config\.([\w.]+)", word))}
+    return _train(config, workdir, functools.partial(_plan, args, folder, chosen))
+
+
+def _plan(
+    args: argparse.Namespace, folder: Path, chosen: set[str], config: ConfigDict, workdir: Path
+) -> None:
+    """Complete the configuration of a folder of photos, and print the plan."""
+    from esrgan_jax.training.own_photos import plan
+
+    print(f"plan      reading the pictures of {folder} and timing a few iterations ...", flush=True)
+    given = {"model": args.model, "hours": args.hours, "scale": args.scale}
+    validation = None if args.validation is None else Path(args.validation).expanduser()
+    print(*plan(config, folder, workdir, chosen=chosen, validation=validation, **given), sep="\n", flush=True)
+
+
+def _train(
+    config: ConfigDict, workdir: str | Path, prepare: Callable[[ConfigDict, Any], None] | None = None
+) -> int:
+    """Train, after `prepare`; return the exit code."""
     interrupt = signal.getsignal(signal.SIGINT)
     try:
-        config, workdir = parse(sys.argv)
         # Ctrl-C while modules load ends the process at once: inside of them it prints tracebacks, or gets lost.
         if interrupt is signal.default_int_handler:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if prepare is not None:
+            prepare(config, workdir)
         from esrgan_jax.training.stopping import Stopped
         from esrgan_jax.training.train import train
 
@@ -44,9 +116,6 @@ def main() -> int:
             train(config, workdir)
         except Stopped as stopped:
             return stopped.exit_code
-    except UserError as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        return error.exit_code
     finally:
         signal.signal(signal.SIGINT, interrupt)
     return 0
@@ -58,6 +127,11 @@ def parse(argv: Sequence[str]) -> tuple[ConfigDict, str]:
     Raises:
       ConfigError: the flags are wrong, or the configuration file cannot be loaded.
     """
+    from absl import flags
+    from ml_collections import config_flags
+
+    from esrgan_jax.training.config_files import others_importable
+
     argv, path = _find_config(argv)
     values = flags.FlagValues()  # our own flags alone, not those of every library
     config = config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=list(argv))
@@ -78,6 +152,8 @@ def parse(argv: Sequence[str]) -> tuple[ConfigDict, str]:
 
 def _find_config(argv: Sequence[str]) -> tuple[list[str], Path | None]:
     """Return the command line with the path of the configuration file instead of its name, and that path."""
+    from esrgan_jax.training.config_files import find_config
+
     words, path = list(argv), None
     for i, word in enumerate(words):
         flag, _, value = word.partition("=")
@@ -92,6 +168,8 @@ def _find_config(argv: Sequence[str]) -> tuple[list[str], Path | None]:
 
 def _explain(error: Exception, command: str) -> str:
     """One sentence of what absl and ml_collections say in many lines, the last of which has the reason."""
+    from absl import flags
+
     unknown_field = None
     if "ml_collections" in traceback.extract_tb(error.__traceback__)[-1].filename:
         unknown_field = next((e for e in (error, *error.args) if isinstance(e, KeyError)), None)

@@ -19,6 +19,7 @@ PAGE = (ROOT / "docs" / "architecture.md").read_text()
 READ_THE_CONFIGURATION = {
     "cli/train.py",
     "training/configuration.py",
+    "training/own_photos.py",
     "training/recipe.py",
     "training/run.py",
     # These take it from the command line or a file and hand it on.
