@@ -17,7 +17,6 @@ from esrgan_jax.metrics import METRICS
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
 
-SCORES = METRICS
 
 Upscale = Callable[[np.ndarray], "UInt8[np.ndarray, 'h w 3'] | Float[np.ndarray, 'h w 3']"]
 """uint8 RGB [h, w, 3] -> the enlarged picture, uint8 or floats around [0, 1]."""

@@ -113,7 +113,7 @@ def _parts(picture: Any) -> Iterator[Picture | np.ndarray]:
         yield picture
     else:
         raise ValueError(
-            f"`picture` is a {type(picture).__name__}; a path, a PIL image, a numpy array or a list of them is "
+            f"`picture` has type {type(picture).__name__}; a path, a PIL image, a numpy array or a list of them is "
             "needed."
         )
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from esrgan_jax.data.sources import split_specs
 from esrgan_jax.data.split import PREFIX as SPLIT_PREFIX
 from esrgan_jax.errors import ConfigError
-from esrgan_jax.evaluation.scores import SCORES
+from esrgan_jax.metrics import METRICS
 from esrgan_jax.models.vgg_features import layer_names
 from esrgan_jax.runs import STAGES
 from esrgan_jax.training.losses import GAN_TYPES
@@ -122,7 +122,7 @@ def check(config: Mapping[str, Any], device_count: int) -> None:
         raise ConfigError(f"stages (={tuple(stages)}) must be ('psnr', 'gan') or one of the two.")
     _at_least("seed", config["seed"], 0)
     _at_least("max_to_keep", config["max_to_keep"], 1)
-    _choice("keep_best", config["keep_best"], ("none", *SCORES))
+    _choice("keep_best", config["keep_best"], ("none", *METRICS))
     _choice("resume", config["resume"], (None, "force"))
     for name in ("log_every", "evaluate_every", "checkpoint_every", "keep_every", "max_skipped"):
         _at_least(name, config[name], 0)

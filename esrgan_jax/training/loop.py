@@ -16,13 +16,14 @@ from ml_collections import ConfigDict
 
 from esrgan_jax.data.sources import describe_skipped
 from esrgan_jax.errors import CheckpointError, WeightFileError
+from esrgan_jax.metrics import METRICS
 from esrgan_jax.runs.checkpoint import Best, StageProgress
 from esrgan_jax.runs.checkpointer import Checkpointer
 from esrgan_jax.runs.folder import newest_stage
 from esrgan_jax.system import parallel, processes
 from esrgan_jax.system.devices import choose_devices, count_compiles
 from esrgan_jax.system.memory import peak_memory, trim_heap
-from esrgan_jax.system.progress import Console, Meter, duration
+from esrgan_jax.system.progress import Console, Meter, duration, loading
 from esrgan_jax.training import configuration
 from esrgan_jax.training.feed import DeviceFeed, build_data
 from esrgan_jax.training.guard import open_guard
@@ -50,7 +51,8 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> Scores:
         not be saved; one sentence.
       Stopped: SIGTERM or SIGINT came, and everything is saved.
     """
-    devices = choose_devices(config.num_devices)
+    with loading():
+        devices = choose_devices(config.num_devices)
     configuration.check(config.to_dict(), len(devices) * jax.process_count())
     folder, first = Path(workdir), processes.is_first()
     notes = claim_run_folder(config, folder) if first else []
@@ -80,9 +82,11 @@ def _run_stages(run: Run) -> Scores:
         run.console.say("note      nothing was left to do: for more iterations, give a stage more steps")
         scores = validate(run, stage.name, states) or {}
     if run.writes:
+        with run.console.ticking("done", lambda: "drawing curves"):
+            curves = run.writer.curves()
         run.console.say(
             f"done      {duration(time.perf_counter() - start)}, peak memory {peak_memory()}; "
-            f"curves in {run.writer.curves()}, pictures in {run.folder / 'samples'}"
+            f"curves in {curves}, pictures in {run.folder / 'samples'}"
         )
         model = exported_generator(run.folder, states)
         if not model.exists():
@@ -256,10 +260,8 @@ def _progress_after_evaluation(run: Run, progress: StageProgress, scores: Scores
     best, metric = progress.best, run.options.keep_best
     score = scores.get(metric, math.nan)
     # Nothing is saved at iteration 0, so that it cannot be the best.
-    if (
-        progress.iteration
-        and not math.isnan(score)
-        and (best is None or best.metric != metric or score > best.score)
-    ):
+    sign = 1 if metric not in METRICS or METRICS[metric].larger_is_better else -1
+    better = best is None or best.metric != metric or sign * score > sign * best.score
+    if progress.iteration and not math.isnan(score) and better:
         best = Best(metric, score, progress.iteration)
     return replace(progress, evaluated=True, best=best)

@@ -16,7 +16,7 @@ from esrgan_jax.data.overlap import check_overlap
 from esrgan_jax.data.pairs import PairSource
 from esrgan_jax.data.sources import check_patch_sizes, describe_skipped, open_pairs
 from esrgan_jax.errors import ConfigError, DataError
-from esrgan_jax.evaluation.scores import SCORES, evaluate_bicubic
+from esrgan_jax.evaluation.scores import evaluate_bicubic
 from esrgan_jax.inference import Upscaler
 from esrgan_jax.metrics import METRICS
 from esrgan_jax.runs import STAGES
@@ -215,7 +215,7 @@ def _open_data(config: ConfigDict, console: Console) -> RunData:
             validation = open_pairs(data.validation, split="validation", lr=data.validation_lr, **common)
         check_overlap(train, validation)
         first = processes.is_first()
-        bicubic = evaluate_bicubic(validation, scale) if first else dict.fromkeys(SCORES, 0.0)
+        bicubic = evaluate_bicubic(validation, scale) if first else dict.fromkeys(METRICS, 0.0)
     scores = ", ".join(f"{m.title} {m.text(bicubic[key])}" for key, m in METRICS.items() if m.headline)
     console.say(f"          {len(train)} images to train on, {len(validation)} held out (bicubic: {scores})")
     if skipped:

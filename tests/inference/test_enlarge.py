@@ -84,8 +84,8 @@ def test_floats_a_little_outside_are_pictures(upscaler):
 @pytest.mark.parametrize(
     ("picture", "sentence"),
     [
-        (None, "`picture` is a NoneType; a path, a PIL image, a numpy array or a list of them is needed"),
-        ([[1, 2]], "`picture` is a int"),
+        (None, "`picture` has type NoneType; a path, a PIL image, a numpy array or a list of them is needed"),
+        ([[1, 2]], "`picture` has type int"),
         (np.zeros((4, 4, 3), np.int32), "dtype int32"),
         (np.zeros((4, 4, 2), np.uint8), r"shape \(4, 4, 2\)"),
         (np.zeros((0, 4, 4, 3), np.uint8), r"shape \(0, 4, 4, 3\): it is empty"),

@@ -20,6 +20,7 @@ from PIL import Image
 
 from configs import quickstart
 from esrgan_jax.errors import CheckpointError, ConfigError, DataError, UserError
+from esrgan_jax.metrics import METRICS, Metric
 from esrgan_jax.runs import checkpoint
 from esrgan_jax.runs.folder import load_generator, newest_stage
 from esrgan_jax.system import parallel
@@ -679,3 +680,13 @@ def test_log_tells_of_phases_and_memory(config, tmp_path):
         f" next      esrgan-jax upscale PHOTO --model {tmp_path / 'net_g_2.pth'} -o large.png"
     )
     assert newest_stage(tmp_path) == "gan"
+
+
+def test_the_best_of_a_metric_that_is_better_when_smaller(config, tmp_path, monkeypatch):
+    entry = Metric("error", lambda sr, hr, *, crop_border: next(errors), "", digits=2, larger_is_better=False)
+    monkeypatch.setitem(METRICS, "error", entry)
+    errors = iter([9.0, 9.0, 5.0, 2.0, 4.0, 3.0])  # of bicubic, before the first iteration, and after each
+    config.psnr.steps = 4
+    config.update(evaluate_every=1, checkpoint_every=1, max_to_keep=9, keep_best="error")
+    train_and_evaluate(only(config, "psnr"), tmp_path)
+    assert checkpoint.read_record(tmp_path / "checkpoints/psnr/best")["best"]["score"] == 2.0

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from esrgan_jax.inference.batch.conveyor import Done, Event, Failed, Tiles
 from esrgan_jax.inference.batch.tasks import UpscaleTask
-from esrgan_jax.system.progress import duration
+from esrgan_jax.system.progress import bar, duration
 
 _SECONDS_PER_LINE = 30  # seconds between lines about one long picture, where there is no bar
 
@@ -30,13 +30,10 @@ class UpscaleProgress:
         self._failed: list[Failed] = []
         self._start = self._spoke = time.perf_counter()
         self._first: tuple[float, int] | None = None  # time and tiles after the first tile, which compiles
-        self._bar = tqdm(
+        self._bar = bar(
             total=sum(tiles.values()),
             unit="tile",
             bar_format="{desc}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} tiles [{elapsed}{postfix}]",
-            disable=not sys.stderr.isatty(),
-            file=sys.stderr,
-            dynamic_ncols=True,
         )
 
     def show(self, event: Event) -> None:
