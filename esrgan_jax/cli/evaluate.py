@@ -77,11 +77,12 @@ def run(args: argparse.Namespace) -> int:
     from esrgan_jax.evaluation.test_sets import open_test_set
     from esrgan_jax.imaging import imresize, write_png
     from esrgan_jax.system.files import check_writable
-    from esrgan_jax.system.progress import bar
+    from esrgan_jax.system.progress import bar, loading
 
     if args.crop_border is not None and args.crop_border < 0:
         raise ConfigError(f"--crop-border (={args.crop_border}) must be 0 or more.")
-    upscale, model, scale = _model(args)
+    with loading():
+        upscale, model, scale = _model(args)
     images = open_test_set(
         args.hr, args.lr, scale=scale, lr_template=args.lr_template, data_dir=args.data_dir
     )

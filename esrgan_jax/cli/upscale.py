@@ -157,30 +157,34 @@ def _load(args: argparse.Namespace) -> Any:
     import signal
     import warnings
 
+    from esrgan_jax.system.progress import loading
+
     # While modules load, let Ctrl-C end the process at once: inside them it prints tracebacks, or gets lost.
     interrupt = signal.getsignal(signal.SIGINT)
     if interrupt is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        from esrgan_jax.system import devices
+        with loading():
+            from esrgan_jax.system import devices
 
-        devices.prepare()
-        from esrgan_jax.inference import Chain, Upscaler
-        from esrgan_jax.inference.picture_upscaler import PictureUpscaler
+            devices.prepare()
+            from esrgan_jax.inference import Chain, Upscaler
+            from esrgan_jax.inference.picture_upscaler import PictureUpscaler
     finally:
         signal.signal(signal.SIGINT, interrupt)
     warnings.filterwarnings("ignore", module="PIL")  # about damage that does not prevent reading
-    upscalers = [
-        Upscaler.from_file(
-            model,
-            key=args.key,
-            dtype=args.dtype,
-            tile=args.tile,
-            overlap=args.overlap,
-            ensemble=args.ensemble,
-        )
-        for model in args.model
-    ]
+    with loading():
+        upscalers = [
+            Upscaler.from_file(
+                model,
+                key=args.key,
+                dtype=args.dtype,
+                tile=args.tile,
+                overlap=args.overlap,
+                ensemble=args.ensemble,
+            )
+            for model in args.model
+        ]
     return PictureUpscaler(
         upscalers[0] if len(upscalers) == 1 else Chain(upscalers), args.alpha, args.outscale
     )

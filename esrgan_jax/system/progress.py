@@ -37,6 +37,11 @@ def bar(items: Iterable[Any] | None = None, *, total: int | None, name: str = ""
     return shown
 
 
+def loading() -> Bar:
+    """Return a context for slow imports and the start of devices: seconds on a terminal, cleared at the end."""
+    return bar(total=None, name="load", bar_format="{desc}      JAX ... {elapsed}", leave=False)
+
+
 def _redraw(shown: Callable[[], Bar | None]) -> None:
     """Redraw a bar again and again until it is closed or gone."""
     while True:
