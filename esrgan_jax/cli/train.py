@@ -90,12 +90,15 @@ def _plan(
     args: argparse.Namespace, folder: Path, chosen: set[str], config: ConfigDict, workdir: Path
 ) -> None:
     """Complete the configuration of a folder of photos, and print the plan."""
+    from esrgan_jax.system.progress import clock
     from esrgan_jax.training.own_photos import plan
 
     print(f"plan      reading the pictures of {folder} and timing a few iterations ...", flush=True)
     given = {"model": args.model, "hours": args.hours, "scale": args.scale}
     validation = None if args.validation is None else Path(args.validation).expanduser()
-    print(*plan(config, folder, workdir, chosen=chosen, validation=validation, **given), sep="\n", flush=True)
+    with clock("plan      the first iteration compiles"):
+        lines = plan(config, folder, workdir, chosen=chosen, validation=validation, **given)
+    print(*lines, sep="\n", flush=True)
 
 
 def _train(

@@ -37,9 +37,14 @@ def bar(items: Iterable[Any] | None = None, *, total: int | None, name: str = ""
     return shown
 
 
+def clock(text: str) -> Bar:
+    """Return a context for work whose length nobody knows: seconds on a terminal, cleared at its end."""
+    return bar(total=None, name=text, bar_format="{desc} ... {elapsed}", leave=False)
+
+
 def loading() -> Bar:
-    """Return a context for slow imports and the start of devices: seconds on a terminal, cleared at the end."""
-    return bar(total=None, name="load", bar_format="{desc}      JAX ... {elapsed}", leave=False)
+    """Return a clock for slow imports and the start of devices."""
+    return clock("load      JAX")
 
 
 def _redraw(shown: Callable[[], Bar | None]) -> None:

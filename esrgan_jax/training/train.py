@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from esrgan_jax.errors import ConfigError
 from esrgan_jax.system import devices, processes
+from esrgan_jax.system.progress import loading
 from esrgan_jax.training.config_files import load_config
 from esrgan_jax.training.stopping import Stopped
 
@@ -33,7 +34,8 @@ def train(
       UserError: configuration, data or workdir cannot be used, or training cannot go on; one sentence.
       Stopped: SIGTERM or SIGINT came, and everything is saved. Where nothing is to be saved, they end the process.
     """
-    train_and_evaluate = _import_loop()
+    with loading():
+        train_and_evaluate = _import_loop()
     config = copy.deepcopy(config) if isinstance(config, ConfigDict) else load_config(config)
     try:
         config.update_from_flattened_dict(fields)
