@@ -171,6 +171,7 @@ def plan(
     configuration.check(config.to_dict(), len(devices.choose_devices(config.num_devices)))
 
     # The plan.
+    evaluations = 1 + math.ceil(steps / (config.evaluate_every or steps))
     shapes = jax.eval_shape(lambda: generator.init(jax.random.key(0), np.zeros(generator.example_shape)))
     parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
     sizes = sorted(photos.sizes.values(), key=math.prod)
@@ -186,8 +187,8 @@ def plan(
         f"parameters, {f'from {model}' if model else 'new'}",
         f"training  L1, {steps} iterations of {config.psnr.batch_size} patches of {config.psnr.gt_size}x"
         f"{config.psnr.gt_size} pixels, learning rate {config.psnr.optim_g.lr:g}",
-        f"time      about {duration(steps * seconds + (count + 1) * evaluation)}: {seconds:.2g} s an iteration "
-        f"({timed} were timed on this machine just now), {count + 1} evaluations of about {duration(evaluation)}",
+        f"time      about {duration(steps * seconds + evaluations * evaluation)}: {seconds:.2g} s an iteration "
+        f"({timed} were timed on this machine just now), {evaluations} evaluations of about {duration(evaluation)}",
         f"disk      about {kept * checkpoint + 2 * parameters * 4 / 1e6:.0f} MB: {kept} checkpoints of "
         f"{checkpoint:.1f} MB and the model file, pictures besides",
         f"result    {workdir / f'net_g_{steps}.pth'}, curves.png and samples/ beside it",

@@ -174,7 +174,7 @@ def test_intervals_lengths_and_paths_may_change(config):
     config.data.update(validation="b", validation_lr="c", data_dir="d", num_threads=1)
     numbers, others = configuration.changed_fields(old, config.to_dict())
     assert numbers == []
-    assert "psnr.steps (was 1000, is 5)" in others
+    assert "psnr.steps (was 1500, is 5)" in others
 
 
 @pytest.mark.parametrize(
