@@ -76,3 +76,17 @@ def test_training_says_what_it_needs(tmp_path):
             f"train.py: Training needs the module resource, which is missing: {way_out}"
         )
         assert done.stderr.count("\n") == 1
+
+
+def test_preparing_says_what_it_needs(tmp_path):
+    (tmp_path / "hr").mkdir()
+    Image.fromarray(np.zeros((96, 96, 3), np.uint8)).save(tmp_path / "hr/p.png")
+    code = (
+        "Missing.names = {'fcntl', 'array_record'}\n"  # the others have wheels for Windows
+        "from esrgan_jax.cli.main import main\n"
+        "sys.exit(main('prepare hr --data-dir sets'.split()))\n"
+    )
+    done = python(code, tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "prepare: Preparing a set needs the module fcntl, which Windows does not have" in done.stderr

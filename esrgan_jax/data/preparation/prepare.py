@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import os
@@ -106,6 +105,13 @@ def _finished_before(records: RecordSet, shards: list[Shard]) -> dict[str, Any]:
 @contextlib.contextmanager
 def _locked(workshop: ShardFolder) -> Iterator[None]:
     """Keep other processes from the same set; the lock ends with the process, even if it is killed."""
+    try:
+        import fcntl
+    except ModuleNotFoundError:
+        raise DataError(
+            "Preparing a set needs the module fcntl, which Windows does not have: prepare it in WSL 2 (Linux on "
+            "Windows)."
+        ) from None
     with (workshop.folder / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
