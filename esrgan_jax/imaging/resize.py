@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csr_array
 
 if TYPE_CHECKING:
     from jaxtyping import Float64, Int, Num
@@ -49,6 +48,8 @@ def imresize(image: Num[np.ndarray, "h w *c"], scale: float) -> Num[np.ndarray, 
 
 def _resize_rows(image: Num[np.ndarray, "n ..."], scale: float) -> Num[np.ndarray, "n_out ..."]:
     """Resize the first axis: uint8 to uint8, floats to float64."""
+    from scipy.sparse import csr_array  # here: it takes a tenth of a second, and few pictures need it
+
     weights, indices = _contributions(len(image), scale)
     size, taps = weights.shape
     starts = np.arange(0, size * taps + 1, taps)
