@@ -22,7 +22,7 @@ LINE_EVERY = 30.0
 
 
 def bar(items: Iterable[Any] | None = None, *, total: int | None, name: str = "", **options: Any) -> Bar:
-    """Return a progress bar on stderr, hidden if that is no terminal; its clock moves by itself.
+    """Return a progress bar on stderr, whose clock moves by itself; where that is no terminal, a line every 30 s.
 
     Args:
       items: passed on and counted; None: counted by `update`.
@@ -30,11 +30,27 @@ def bar(items: Iterable[Any] | None = None, *, total: int | None, name: str = ""
       name: shown in front of the bar.
       options: see tqdm.
     """
-    hidden = not sys.stderr.isatty()
-    shown = tqdm(items, total=total, desc=name, disable=hidden, dynamic_ncols=True, **options)
-    if not hidden:
+    watched = sys.stderr.isatty()
+    if not watched:
+        rarely = {"delay": LINE_EVERY, "mininterval": LINE_EVERY, "miniters": 1, "leave": False}
+        options = {"file": _Lines(), **rarely, "ncols": 80, **options}
+    shown = tqdm(items, total=total, desc=name, dynamic_ncols=watched, **options)
+    if watched:
         threading.Thread(target=_redraw, args=(weakref.ref(shown),), name="bar", daemon=True).start()
     return shown
+
+
+class _Lines:
+    """Stderr, on which each state of a bar is a line of its own."""
+
+    def write(self, text: str) -> None:
+        """Write a state, unless it is empty: those clear a bar."""
+        if text.strip():
+            sys.stderr.write(text.strip() + "\n")
+
+    def flush(self) -> None:
+        """Flush stderr."""
+        sys.stderr.flush()
 
 
 def clock(text: str) -> Bar:
@@ -207,6 +223,7 @@ class Meter:
                 total=self._total,
                 initial=self._done,
                 name=self._name,
+                disable=not sys.stderr.isatty(),  # where the log's lines say the same
                 bar_format="{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]",
             )
         else:

@@ -157,6 +157,17 @@ def test_seconds_run_on_a_terminal(tmp_path, fast_ticks, monkeypatch):
     assert end == "short".ljust(29) + "\n"
 
 
+def test_where_nobody_watches_a_bar_is_a_line_now_and_then(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "LINE_EVERY", 0.02)
+    with bar(total=3, name="read") as shown:
+        time.sleep(0.03)
+        shown.update(2)
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    assert re.match(r"read:  67%\|.*\| 2/3 \[", line)
+
+
 def test_a_clock_is_cleared_at_its_end(fast_ticks):
     with watched() as terminal, clock_of("load      JAX"):
         wait_for(lambda: terminal.getvalue().count("load      JAX ... 00:0") > 1)

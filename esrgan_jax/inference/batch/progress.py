@@ -33,6 +33,7 @@ class UpscaleProgress:
         self._bar = bar(
             total=sum(tiles.values()),
             unit="tile",
+            disable=not sys.stderr.isatty(),
             bar_format="{desc}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} tiles [{elapsed}{postfix}]",
         )
 
