@@ -398,7 +398,7 @@ def test_workdir_of_another_configuration(refuse, whole):
     _, folder = whole
     text = refuse(*SMALL, ONE, f"--workdir={folder}", "--config.psnr.optim_g.lr=1e-4", expected=2)
     assert f"{folder} holds a run of another configuration, " in text
-    assert "psnr.optim_g.lr (was 0.002, is 0.0001)" in text
+    assert "psnr.optim_g.lr (was 0.001, is 0.0001)" in text
     assert "log_every" not in text
 
 

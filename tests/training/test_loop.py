@@ -356,7 +356,7 @@ def test_fields_that_change_the_numbers_may_not_change(config, tmp_path):
     text = str(caught.value)
     assert str(tmp_path) in text
     assert "network_g.num_feat (was 4, is 6)" in text
-    assert "psnr.optim_g.lr (was 0.002, is 0.003)" in text
+    assert "psnr.optim_g.lr (was 0.001, is 0.003)" in text
     assert "--workdir" in text
     assert "--config.resume=force" in text
     assert "log_every" not in text
@@ -371,7 +371,7 @@ def test_forced_to_go_on_with_other_numbers(config, tmp_path, iterated):
     train_and_evaluate(only(config, "psnr"), tmp_path)
     for field in (
         "psnr.batch_size (was 2, is 4)",
-        "psnr.optim_g.lr (was 0.002, is 0.003)",
+        "psnr.optim_g.lr (was 0.001, is 0.003)",
         "psnr.steps (was 3",
     ):
         assert f"note      changed since the last start: {field}" in read_log(tmp_path)
@@ -543,7 +543,7 @@ def test_learning_rates_in_the_log(config, tmp_path):
     config.psnr.scheduler.update(type="multistep", milestones=(2,), gamma=0.5)
     train_and_evaluate(only(config, "psnr"), tmp_path)
     rates = [line["lr"] for line in read_lines(tmp_path) if "lr" in line]
-    assert rates == pytest.approx([2e-3, 2e-3, 1e-3])
+    assert rates == pytest.approx([1e-3, 1e-3, 5e-4])
 
 
 def write_picture(path, width=160, height=160):

@@ -27,7 +27,7 @@ def test_train_by_name_and_again_by_object(tmp_path):
 
     config = quickstart.get_config("psnr")
     more = esrgan_jax.train(config, tmp_path / "run", **{"psnr.steps": 4}, **data, **TINY)
-    assert config.psnr.steps == 1000  # the caller's object stays as it is
+    assert config.psnr.steps == 1500  # the caller's object stays as it is
     assert more != scores
     lines = (tmp_path / "run/train.log").read_text().splitlines()
     assert any("restore   psnr stage at iteration 2" in line for line in lines)
@@ -46,7 +46,7 @@ def test_configurations_by_name_and_path(tmp_path):
 
 def test_what_cannot_be_trained(tmp_path):
     with pytest.raises(
-        ConfigError, match="no configuration x8: give the path of a file, or one of base, quick"
+        ConfigError, match="no configuration x8: give the path of a file, or one of base, own_photos, quick"
     ):
         esrgan_jax.train("x8")
     with pytest.raises(ConfigError, match=r"pnsr\.steps"):
