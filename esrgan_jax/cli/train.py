@@ -155,7 +155,7 @@ def parse(argv: Sequence[str]) -> tuple[ConfigDict, str]:
 
 def _find_config(argv: Sequence[str]) -> tuple[list[str], Path | None]:
     """Return the command line with the path of the configuration file instead of its name, and that path."""
-    from esrgan_jax.training.config_files import find_config
+    from esrgan_jax.training.config_files import FOLDER, find_config
 
     words, path = list(argv), None
     for i, word in enumerate(words):
@@ -163,7 +163,8 @@ def _find_config(argv: Sequence[str]) -> tuple[list[str], Path | None]:
         if flag in ("--config", "-config"):
             at = i if "=" in word else i + 1
             name, colon, argument = (value if at == i else "".join(words[at : at + 1])).partition(":")
-            if name and not Path(name).is_dir():  # which the parser refuses
+            known = (FOLDER / f"{name}.py").is_file()
+            if name and (known or not Path(name).is_dir()):  # which the parser refuses
                 path = find_config(name)
                 words[at] = f"{flag}={path}{colon}{argument}" if at == i else f"{path}{colon}{argument}"
     return words, path

@@ -185,8 +185,8 @@ def plan(
         *(f"left out  {reason}" for reason in photos.left_out.values()),
         f"network   {architecture_name(generator)} x{generator.scale}, {_fields(generator)}: {parameters:,} "
         f"parameters, {f'from {model}' if model else 'new'}",
-        f"training  L1, {steps} iterations of {config.psnr.batch_size} patches of {config.psnr.gt_size}x"
-        f"{config.psnr.gt_size} pixels, learning rate {config.psnr.optim_g.lr:g}",
+        f"training  L1, {steps} iteration{'s' * (steps > 1)} of {config.psnr.batch_size} patches of "
+        f"{config.psnr.gt_size}x{config.psnr.gt_size} pixels, learning rate {config.psnr.optim_g.lr:g}",
         f"time      about {duration(steps * seconds + evaluations * evaluation)}: {seconds:.2g} s an iteration "
         f"({timed} were timed on this machine just now), {evaluations} evaluations of about {duration(evaluation)}",
         f"disk      about {kept * checkpoint + 2 * parameters * 4 / 1e6:.0f} MB: {kept} checkpoints of "

@@ -140,6 +140,7 @@ def test_file_that_does_not_exist():
 def test_file_by_its_name(tmp_path, monkeypatch):
     """Also with a stage, a preset and fields, from a folder that holds nothing; files may import ours."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "x2").mkdir()  # a run folder, say
     assert parse(["train.py", "--config", "x2"])[0].scale == 2
     config, workdir = parse(["train.py", "--config=x4:gan,paper", "--config.seed=7"])
     assert (config.stages, config.seed, workdir) == (("gan",), 7, "runs/x4-gan-paper")
