@@ -94,7 +94,7 @@ def get_config() -> ConfigDict:
     # So many updates of G or D in a row that were skipped, because a loss or gradient was not finite, end the run;
     # 0: never. Looked at every log_every: fewer would not be noticed sooner, and this many are no accident.
     config.max_skipped = 100
-    config.evaluate_every = 5_000  # iterations; also at the end of each stage
+    config.evaluate_every = 5_000  # iterations; also at the beginning and end of each stage
     config.checkpoint_every = 5_000  # iterations; also at the end of each stage
     config.max_to_keep = 3  # checkpoints of each stage: the newest
     config.keep_every = 0  # iterations: checkpoints that stay besides; 0: none
