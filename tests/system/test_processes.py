@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import socket
 import time
@@ -61,7 +62,8 @@ def test_two_processes(start_two, images, tmp_path):
     stopped = first.saved_at()
     assert first.errors == []
     assert second.errors == []
-    assert not [line for line in second.lines if not line.startswith("[Gloo]")]  # XLA speaks for itself
+    # XLA speaks for itself, from several threads, which may fall into each other's line.
+    assert not [line for line in second.lines if not re.search(r"\[Gloo\]|peer ranks", line)]
 
     first, second = start_two(**cache)
     first.read_until("psnr      40/60")

@@ -310,7 +310,7 @@ def test_only_entries_name_a_network():
     folder = Path(inspect.getfile(esrgan_jax.weights)).parent
     classes = [entry.module.__name__ for entry in ARCHITECTURES.values()]
     for path in folder.rglob("*.py"):
-        if path.parent.name != "architectures" or path.stem == "architecture":
+        if path.name != "zoo.py" and (path.parent.name != "architectures" or path.stem == "architecture"):
             text = path.read_text(encoding="utf-8")
             assert not [name for name in classes if name in text], path
 
