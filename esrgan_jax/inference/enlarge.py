@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-from PIL import Image
 
-from esrgan_jax.imaging.picture import Picture
-from esrgan_jax.imaging.pil_images import from_pil, to_pil
-from esrgan_jax.imaging.read_picture import read_picture
 from esrgan_jax.inference.channels import check_image
-from esrgan_jax.inference.picture_upscaler import PictureUpscaler, StripUpscaler
 from esrgan_jax.inference.progress import Progress, TileTotals, shown
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from esrgan_jax.imaging.picture import Picture
+    from esrgan_jax.inference.picture_upscaler import StripUpscaler
 
 
 @overload
@@ -82,6 +84,10 @@ def enlarge(
       ConfigError: `outscale` is not in (0, 64].
       InferenceError: the result is not finite, or the device's memory is too small for the smallest tile.
     """
+    # On first use: where nothing is installed but JAX, `Upscaler.strips` works.
+    from esrgan_jax.imaging.picture import Picture
+    from esrgan_jax.inference.picture_upscaler import PictureUpscaler
+
     enlarger = PictureUpscaler(upscaler, outscale=outscale)
     parts = list(_parts(picture))
     shapes = [(*(part.pixels if isinstance(part, Picture) else part).shape, 1)[:3] for part in parts]
@@ -102,8 +108,12 @@ def _parts(picture: Any) -> Iterator[Picture | np.ndarray]:
         for one in picture:
             yield from _parts(one)
     elif isinstance(picture, str | os.PathLike):
+        from esrgan_jax.imaging.read_picture import read_picture
+
         yield read_picture(picture)
-    elif isinstance(picture, Image.Image):
+    elif _is_pil(picture):
+        from esrgan_jax.imaging.pil_images import from_pil
+
         yield from_pil(picture)
     elif isinstance(picture, np.ndarray) and picture.ndim == 4 and picture.size:
         for one in picture:
@@ -124,4 +134,11 @@ def _rebuild(picture: Any, results: Iterator[Any]) -> Any:
         return [_rebuild(one, results) for one in picture]
     if isinstance(picture, np.ndarray):
         return np.stack([next(results) for _ in picture]) if picture.ndim == 4 else next(results)
+    from esrgan_jax.imaging.pil_images import to_pil
+
     return to_pil(next(results))
+
+
+def _is_pil(picture: Any) -> bool:
+    pil = sys.modules.get("PIL.Image")  # whoever has such an image has imported it
+    return pil is not None and isinstance(picture, pil.Image)

@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from tqdm import tqdm
 
 Progress = Callable[[int, int], None]
 """Called after each tile with (tiles done, tiles in all).
@@ -61,6 +60,8 @@ def shown(progress: bool | Progress | None) -> Iterator[Progress | None]:
     if callable(progress) or not progress:
         yield progress or None
         return
+    from tqdm import tqdm
+
     with tqdm(unit="tile") as bar:
 
         def move(done: int, total: int) -> None:

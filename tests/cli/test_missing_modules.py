@@ -35,6 +35,36 @@ def python(code, folder):
     )
 
 
+def test_with_jax_alone(tmp_path):
+    """As on machines that are lent for an hour: recipes by hand and the strips of an upscaler."""
+    more = (
+        "cv2",
+        "PIL",
+        "tqdm",
+        "scipy",
+        "skimage",
+        "matplotlib",
+        "tifffile",
+        "tensorboardX",
+        "ml_collections",
+    )
+    done = python(
+        f"Missing.names |= {set(more)}\n"
+        "import numpy as np\n"
+        "from esrgan_jax.inference.upscaler import Upscaler\n"
+        "from esrgan_jax.models import RRDBNet\n"
+        "from esrgan_jax.models.network import initial_variables\n"
+        "from esrgan_jax.training.optimizers import Optimizer, multistep_schedule\n"
+        "from esrgan_jax.training.recipe import PixelRecipe\n"
+        "module = RRDBNet(num_feat=4, num_block=1, num_grow_ch=2)\n"
+        "PixelRecipe(module, Optimizer(multistep_schedule(1e-4, ()))).build()\n"
+        "upscaler = Upscaler(module, initial_variables(module, 0)['params'])\n"
+        "assert next(upscaler.strips(np.zeros((5, 6, 3), np.uint8)))[1].shape == (20, 24, 3)\n",
+        tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_commands(tmp_path):
     module = RRDBNet(scale=2, num_feat=4, num_block=1, num_grow_ch=2)
     params = initial_variables(module, seed=0)["params"]
