@@ -66,7 +66,7 @@ class FolderSource:
         self._cache = cache_dir() / "lr" / f"x{scale}"
         partners = LrNames(hr, lr, scale, lr_template)
         self.files: list[Path] = []  # of HR
-        self._lr_files: list[Path] | None = None if lr is None else []
+        self.lr_files: list[Path] | None = None if lr is None else []
         self._sizes: list[tuple[int, int]] = []
         for file in partners.hr_files:
             try:
@@ -80,8 +80,8 @@ class FolderSource:
                 continue
             self.files.append(file)
             self._sizes.append(size)
-            if self._lr_files is not None and partner is not None:
-                self._lr_files.append(partner)
+            if self.lr_files is not None and partner is not None:
+                self.lr_files.append(partner)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -105,10 +105,10 @@ class FolderSource:
                 f"{file} had {size_text(self._sizes[index])} when it was checked and has "
                 f"{size_text(image.shape)} now: do not change the folder while it is in use, and start again."
             )
-        if self._lr_files is None:
+        if self.lr_files is None:
             hr = crop_to_multiple(image, self._scale)
             return {"lr": self._cached_lr(file, hr), "hr": hr}
-        return paired(image, read_rgb(self._lr_files[index]), self._scale, file, self._lr_files[index])
+        return paired(image, read_rgb(self.lr_files[index]), self._scale, file, self.lr_files[index])
 
     def _cached_lr(self, file: Path, hr: np.ndarray) -> np.ndarray:
         if self._scale == 1:

@@ -99,7 +99,7 @@ class Mixture:
                 f"({len(sources)}), or () to take every image equally often."
             )
         self.weights: list[float] = list(weights) or list(self.sizes)
-        self._sources = list(sources)
+        self.sources = list(sources)
         self.files = [file for source in sources for file in getattr(source, "files", ())]
         self._offsets = [0, *itertools.accumulate(self.sizes)]
 
@@ -124,7 +124,7 @@ class Mixture:
         if not 0 <= index < len(self):
             raise IndexError(index)
         number = bisect.bisect_right(self._offsets, index) - 1
-        return self._sources[number], index - self._offsets[number]
+        return self.sources[number], index - self._offsets[number]
 
 
 def describe_skipped(skipped: Mapping[str, str]) -> str:

@@ -68,6 +68,8 @@ class SplitSource:
                 "choose another --workdir."
             )
         self.files = [self._source.files[index] for index in self._indices]
+        lr_files = self._source.lr_files
+        self.lr_files = None if lr_files is None else [lr_files[index] for index in self._indices]
 
     def __len__(self) -> int:
         return len(self._indices)

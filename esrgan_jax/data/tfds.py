@@ -52,6 +52,7 @@ class TfdsSource:
                     f"{self._label} in {builder.data_path} has no split {split!r}, only "
                     f"{', '.join(sorted(builder.info.splits))}."
                 )
+            self.shards = [Path(file) for file in builder.info.splits[split].filepaths]
             features = builder.info.features
             self._hr_feature, self._hr_shape = _hr_feature(self._label, features)
             try:

@@ -114,6 +114,7 @@ def test_lr_and_hr_come_as_they_were_written(data_dir):
     assert len(source) == 5
     assert source.name(3) == "example 3 of tfds:tiny_pairs (train)"
     assert source.hr_size(0) is None
+    assert [shard.is_file() and shard.parent.parent.parent for shard in source.shards] == [data_dir]
     heights = []
     for index in range(5):
         pair = source[index]
