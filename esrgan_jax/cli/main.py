@@ -9,7 +9,9 @@ import traceback
 from collections.abc import Sequence
 
 import esrgan_jax
+from esrgan_jax.cli import options
 from esrgan_jax.errors import UserError
+from esrgan_jax.system import surroundings
 from esrgan_jax.system.exit import exit_now
 
 BROKEN_PIPE = 141  # as in shells: 128 + SIGPIPE
@@ -56,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str]) -> int:
+    surroundings.settle()
     parser = _build_parser()
     args, unknown = parser.parse_known_args(argv)
     if args.command == "train":  # absl reads --config.FIELD=VALUE, and everything where --config names a file
@@ -63,17 +66,18 @@ def _run(argv: Sequence[str]) -> int:
     elif unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
-        code = args.run(args)
+        with surroundings.switches_named():
+            code = args.run(args)
         sys.stdout.flush()
         return code
     except UserError as error:
         print(f"esrgan-jax {args.command}: {error}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:  # the reader of the output has ended, as `head` does; the rest is discarded
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of the output has ended, as `head` does
+        _discard_output()
         return BROKEN_PIPE
     except OSError as error:
-        what = error.filename or "a file"
+        what = error.filename or ("the output" if _discard_output() else "a file")
         print(
             f"esrgan-jax {args.command}: {what} cannot be used ({error.strerror or error}): free disk space, or "
             "choose another place.",
@@ -82,6 +86,16 @@ def _run(argv: Sequence[str]) -> int:
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _discard_output() -> bool:
+    """If stdout cannot be written, let what it still holds go nowhere; return whether that was so."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 class _Version(argparse.Action):
@@ -110,6 +124,7 @@ def _build_parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(command)
+        options.refuse_empty(command)
         command.set_defaults(run=module.run)
     return parser
 

@@ -1,6 +1,25 @@
-"""Arguments that several commands share: which weights of a model, and how it computes."""
+"""Arguments that several commands share: which weights of a model, how it computes; what holds for all arguments."""
 
 import argparse
+from collections.abc import Callable
+from typing import Any
+
+
+def refuse_empty(parser: argparse.ArgumentParser) -> None:
+    """Let no argument be empty or blank, unless that is its default: an empty path would be the working directory."""
+    for action in parser._actions:
+        if action.nargs != 0 and action.default != "":
+            action.type = _not_empty(action.type or str)
+
+
+def _not_empty(convert: Callable[[str], Any] | Any) -> Callable[[str], Any]:
+    def converted(text: str) -> Any:
+        if not text.strip():
+            raise argparse.ArgumentTypeError("it is empty: give it a value, or leave it out")
+        return convert(text)
+
+    converted.__name__ = getattr(convert, "__name__", "")  # in argparse's message: "invalid int value"
+    return converted
 
 
 def add_key(parser: argparse.ArgumentParser) -> None:

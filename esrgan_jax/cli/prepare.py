@@ -137,10 +137,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _default_name(source: str, scale: int, whole: bool, bicubic: bool) -> str:
     from esrgan_jax.errors import ConfigError
+    from esrgan_jax.system.files import user_path
 
-    words = re.sub(
-        r"[^a-z0-9]+", "_", Path(source).expanduser().resolve().name.lower() if source != DIV2K else DIV2K
-    )
+    words = re.sub(r"[^a-z0-9]+", "_", user_path(source).resolve().name.lower() if source != DIV2K else DIV2K)
     words = words.strip("_").lstrip("0123456789_")
     if not words:
         raise ConfigError(f"No name for the set can be made from {source}: give one with --name.")
@@ -158,9 +157,10 @@ def _folder_splits(args: argparse.Namespace, grid: Any) -> dict[str, Any]:
 def _div2k_splits(args: argparse.Namespace, grid: Any, downloads: Path) -> tuple[dict[str, Any], int]:
     from esrgan_jax.data.preparation import div2k
     from esrgan_jax.data.preparation.shards import Split
+    from esrgan_jax.system.files import user_path
 
     files = div2k.zip_files(args.scale, with_lr=args.lr is None)
-    folder = (args.downloads or downloads).expanduser()
+    folder = user_path(args.downloads or downloads)
     paths = {
         kind: div2k.fetch_zip(file, folder, mirror=args.mirror, any_checksum=args.any_checksum)
         for kind, file in files.items()

@@ -25,6 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from esrgan_jax.errors import ConfigError, UserError
+from esrgan_jax.system import surroundings
+from esrgan_jax.system.files import user_path
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -32,11 +34,13 @@ if TYPE_CHECKING:
 
 def main() -> int:
     """Train as the command line of `python train.py` says; return the exit code."""
+    surroundings.settle()
     if {"-h", "--help"} & set(sys.argv):
         print(str(__doc__).strip())
         return 0
     try:
-        return _train(*parse(sys.argv))
+        with surroundings.switches_named():
+            return _train(*parse(sys.argv))
     except UserError as error:
         print(f"train.py: {error}", file=sys.stderr)
         return error.exit_code
@@ -80,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     from esrgan_jax.training.config_files import FOLDER
 
     config, _ = parse(["esrgan-jax train", f"--config={FOLDER / 'own_photos.py'}", *args.fields])
-    folder = Path(args.folder).expanduser()
+    folder = user_path(args.folder)
     workdir = Path(args.workdir or Path("runs") / folder.resolve().name)
     chosen = {match[1] for word in args.fields if (match := re.match(r"--?(?:no)?config\.([\w.]+)", word))}
     return _train(config, workdir, functools.partial(_plan, args, folder, chosen))
@@ -95,7 +99,7 @@ def _plan(
 
     print(f"plan      reading the pictures of {folder} and timing a few iterations ...", flush=True)
     given = {"model": args.model, "hours": args.hours, "scale": args.scale}
-    validation = None if args.validation is None else Path(args.validation).expanduser()
+    validation = None if args.validation is None else user_path(args.validation)
     with clock("plan      the first iteration compiles"):
         lines = plan(config, folder, workdir, chosen=chosen, validation=validation, **given)
     print(*lines, sep="\n", flush=True)
@@ -146,7 +150,8 @@ def parse(argv: Sequence[str]) -> tuple[ConfigDict, str]:
             raise ConfigError(f"{rest[1]} is no flag of this command: see --help.")
         if config.value is None:
             raise ConfigError("--config is missing: try --config quickstart.")
-        return config.value, workdir.value or str(Path("runs") / config.value.name)
+        folder = str(Path("runs") / config.value.name) if workdir.value is None else workdir.value
+        return config.value, folder
     except UserError:
         raise
     except Exception as error:  # a configuration is a program: anything may go wrong in it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,9 @@ from esrgan_jax.data.pairs import (
     paired,
     size_text,
 )
-from esrgan_jax.errors import ConfigError, DataError
+from esrgan_jax.errors import DataError
 from esrgan_jax.imaging.rgb_files import image_size, read_rgb, write_png
-from esrgan_jax.system.files import cache_dir
+from esrgan_jax.system.files import cache_dir, cache_problem, go_on_without_cache
 
 _SHRINK_VERSION = 2
 """Raised whenever `bicubic_lr` gives other values: what was cached before is then not used."""
@@ -35,8 +36,9 @@ class FolderSource:
 
     Without an LR folder, LR is MATLAB's bicubic, made when an image is first read and kept as a PNG in
     `cache_dir() / "lr"`. So the reader threads do it during the first epoch, beside the training, instead of some
-    minutes before it (for DIV2K), and a stopped run loses nothing. The cached name depends on path, size and
-    modification time of the HR file and on the scale: an image that changes is shrunk again.
+    minutes before it (for DIV2K), and a stopped run loses nothing. Where it cannot be kept, it is made each time. The
+    cached name depends on path, size and modification time of the HR file and on the scale: an image that changes is
+    shrunk again.
 
     Items are {"lr": uint8 [h, w, 3], "hr": uint8 [h * scale, w * scale, 3]}, HR cropped at the right and bottom to a
     multiple of the scale. Decoded pairs stay in memory up to `memory_bytes`: decoding a 2K PNG takes 80 ms.
@@ -48,7 +50,7 @@ class FolderSource:
       DataError: a folder is missing or has no images; an image is unreadable or smaller than `scale`; an HR image has
         no LR image, or one whose size does not fit. Construction reads headers alone, thousands of files in a moment;
         damage after the header is found when an image is read.
-      ConfigError: `lr_template` cannot name files; when an image is read, its LR image cannot be cached.
+      ConfigError: `lr_template` cannot name files.
     """
 
     def __init__(
@@ -118,7 +120,7 @@ class FolderSource:
         key = f"{file.resolve()}|{status.st_size}|{status.st_mtime_ns}|x{self._scale}|{_SHRINK_VERSION}"
         digest = hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
         cached = self._cache / digest[:2] / f"{digest[2:34]}.png"
-        if cached.is_file():
+        if os.path.isfile(cached):  # noqa: PTH113 - Path's raises where a folder may not be entered
             try:
                 lr = read_rgb(cached)
             except DataError:
@@ -129,8 +131,5 @@ class FolderSource:
         try:
             write_png(cached, lr)
         except OSError as error:
-            raise ConfigError(  # not a DataError: skipping the image would not help
-                f"The LR image of {file} cannot be kept as {cached} ({error.strerror or error}): set the environment "
-                "variable ESRGAN_JAX_HOME to a writable folder with free space."
-            ) from error
+            go_on_without_cache(cache_problem() or f"{cached} cannot be written ({error.strerror or error})")
         return lr

@@ -8,7 +8,7 @@ from pathlib import Path
 from esrgan_jax.data.pairs import SWAP
 from esrgan_jax.errors import ConfigError, DataError
 from esrgan_jax.imaging.rgb_files import IMAGE_SUFFIXES, find_images
-from esrgan_jax.system.files import cache_dir
+from esrgan_jax.system.files import cache_dir, user_path
 
 
 class LrNames:
@@ -99,7 +99,9 @@ def _split_suffix(template: str) -> tuple[str, str]:
 
 
 def _existing_folder(folder: str | Path, kind: str) -> Path:
-    path = Path(folder).expanduser()
+    if not str(folder).strip():
+        raise ConfigError(f"The {kind} folder is empty text: give the folder that holds the images.")
+    path = user_path(folder)
     if path.is_dir():
         return path
     if path.exists():

@@ -15,6 +15,7 @@ from esrgan_jax.data.split import PREFIX as SPLIT_PREFIX
 from esrgan_jax.data.split import SplitSource
 from esrgan_jax.data.tfds import TfdsSource
 from esrgan_jax.errors import ConfigError, DataError
+from esrgan_jax.system.files import user_path
 
 
 def open_pairs(
@@ -140,7 +141,7 @@ def describe_skipped(skipped: Mapping[str, str]) -> str:
 
 def split_specs(spec: str | Path) -> list[str]:
     """Return the sources in "A,B" without spaces around them; an existing folder of the whole name is one source."""
-    if Path(str(spec).removeprefix(SPLIT_PREFIX)).expanduser().is_dir():
+    if user_path(str(spec).removeprefix(SPLIT_PREFIX)).is_dir():
         return [str(spec)]
     return [one.strip() for one in str(spec).split(",")]
 

@@ -10,6 +10,7 @@ from esrgan_jax.data.pairs import Pair, PairSource, check_sizes, paired
 from esrgan_jax.data.sources import open_pairs
 from esrgan_jax.errors import ConfigError, DataError
 from esrgan_jax.imaging.rgb_files import IMAGE_SUFFIXES, image_size, read_rgb
+from esrgan_jax.system.files import user_path
 
 SET_LAYOUTS = {
     "BasicSR": ("GTmod12", "LRbicx{scale}"),
@@ -78,7 +79,7 @@ def open_test_set(
       ConfigError: `hr` contains several test sets, or as from `open_pairs`.
     """
     made = f"made by MATLAB's bicubic from HR cropped to multiples of {scale}"
-    found = None if lr or lr_template else _find_set(Path(hr).expanduser(), scale)
+    found = None if lr or lr_template else _find_set(user_path(hr), scale)
     if found is None:
         if lr is None and Path(hr).is_dir():
             _refuse_folder_of_sets(Path(hr), scale)

@@ -20,6 +20,7 @@ from esrgan_jax.inference.tile_network import PictureBox, TileNetwork
 from esrgan_jax.inference.tile_sizes import Overlap, TileSizes
 from esrgan_jax.inference.tiling import Span, stitch
 from esrgan_jax.system import parallel
+from esrgan_jax.system.devices import local_devices
 
 if TYPE_CHECKING:
     from jaxtyping import Num
@@ -82,7 +83,7 @@ class Upscaler:
             _check_channels(module, "the network")
         self.scale = module.scale
         self.channels = module.num_in_ch
-        devices = list(devices or jax.local_devices())
+        devices = list(devices or local_devices())
         self._unshuffle = module.unshuffle
         self.dtype = _choose_dtype(dtype, module, devices)
         self._orientations = ORIENTATIONS if ensemble else ORIENTATIONS[:1]

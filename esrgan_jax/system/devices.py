@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 import jax
 
 from esrgan_jax.errors import ConfigError
-from esrgan_jax.system.files import cache_dir
+from esrgan_jax.system.files import cache_dir, cache_problem, go_on_without_cache
+from esrgan_jax.system.probe import start_elsewhere
 
 
 def prepare(batch_sizes: Sequence[int] = (), count: int | None = None) -> None:
@@ -53,17 +54,13 @@ def _set_xla_flag(name: str, value: str) -> None:
 def use_compilation_cache() -> None:
     """Keep what XLA compiles from now on in `cache_dir()/xla`, or in the folder the user chose, for later runs.
 
-    If that cannot be written, nothing is kept.
+    If that cannot be written, nothing is kept, and a note says so.
     """
     if getattr(jax.config, "jax_compilation_cache_dir", None) is None:
-        folder = cache_dir() / "xla"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError:
+        if problem := cache_problem():
+            go_on_without_cache(problem)
             return
-        if not os.access(folder, os.W_OK):
-            return
-        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))
     # The default leaves out what compiles in less than a second, as small networks do.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
@@ -81,13 +78,37 @@ def device_count_for(batch_sizes: Sequence[int]) -> int:
     return max(count for count in range(1, available_cores() + 1) if common % count == 0)
 
 
+def local_devices() -> list[jax.Device]:
+    """Return the devices of this process; the first call starts JAX.
+
+    Raises:
+      ConfigError: JAX does not start, as where `JAX_PLATFORMS` asks for what this machine does not have.
+    """
+    try:
+        return jax.local_devices()
+    except (
+        Exception
+    ) as error:  # RuntimeError, and for cuda without its plugin an AssertionError without words
+        reason = (str(error).splitlines() or [""])[0].partition(" (set JAX_PLATFORMS")[0].rstrip(".")
+        asked = getattr(jax.config, "jax_platforms", None)
+        if not asked:
+            raise ConfigError(f"JAX does not start ({reason}): esrgan-jax doctor shows more.") from error
+        without = start_elsewhere(without=("JAX_PLATFORMS",))
+        found = f"finds {without.text}" if without.works else f"does not start either ({without.text})"
+        raise ConfigError(
+            f"The environment variable JAX_PLATFORMS asks for {asked}, which JAX cannot use here"
+            f"{f' ({reason})' if reason else ''}. Without JAX_PLATFORMS it {found}: unset it, or install what "
+            "is missing."
+        ) from error
+
+
 def choose_devices(count: int | None = None) -> list[jax.Device]:
     """Return the first `count` local devices (None: all of them).
 
     Raises:
       ConfigError: there are fewer.
     """
-    devices = jax.local_devices()
+    devices = local_devices()
     if count is None:
         return devices
     if not 1 <= count <= len(devices):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from esrgan_jax.errors import ConfigError
+from esrgan_jax.system.surroundings import note
 
 
 @contextlib.contextmanager
@@ -29,9 +30,9 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
         # mkstemp makes files private; results get the permissions of any new file.
         umask = os.umask(0)
         os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        with temporary.open("rb") as file:
+        with temporary.open("r+b") as file:  # Windows flushes nothing that is open for reading alone
             os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -55,12 +56,42 @@ def append(path: Path, data: bytes) -> None:
             raise
 
 
+def user_path(path: str | os.PathLike) -> Path:
+    """Return the path with the user's home for "~", which stays where there is no home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def cache_dir() -> Path:
-    """Return the folder for what can be made or fetched again: `$ESRGAN_JAX_HOME`, else the user's cache."""
+    """Return the folder for what can be made or fetched again: `$ESRGAN_JAX_HOME`, else the user's cache.
+
+    A user without a home has a place that cannot be written to: then nothing is kept.
+    """
     home = os.environ.get("ESRGAN_JAX_HOME")
     if home:
         return Path(home)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "esrgan_jax"
+    cache = user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    return (Path(os.devnull) if cache.parts[0] == "~" else cache) / "esrgan_jax"
+
+
+def cache_problem() -> str | None:
+    """Return why nothing can be kept in the cache, as "the cache /x cannot be written (...)"; None if it can."""
+    try:
+        cache_dir().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache_dir()):
+            return None
+    except OSError as error:
+        return f"the cache {cache_dir()} cannot be written ({error.strerror})"
+
+
+def go_on_without_cache(reason: str) -> None:
+    """Say, once for the same reason, that nothing is kept."""
+    note(
+        f"{reason}: LR images and compiled networks are not kept, but made again. To keep them, set the environment "
+        "variable ESRGAN_JAX_HOME to a writable folder with free space."
+    )
 
 
 def check_writable(path: Path) -> None:

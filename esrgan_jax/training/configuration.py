@@ -114,6 +114,7 @@ def check(config: Mapping[str, Any], device_count: int) -> None:
     Raises:
       ConfigError: names the field, its value, and what it may be.
     """
+    _check_empty(config)
     _choice("dtype", config["dtype"], DTYPES)
     _choice("preset", config["preset"], tuple(PRESETS))
     _choice("data.on_bad_image", config["data"]["on_bad_image"], ON_BAD_IMAGE)
@@ -132,6 +133,20 @@ def check(config: Mapping[str, Any], device_count: int) -> None:
         _check_stage(stage, config[stage], generator.scale * generator.unshuffle, device_count)
     if "gan" in stages:
         _check_gan(config)
+
+
+def _check_empty(config: Mapping[str, Any]) -> None:
+    """Let no field be an empty text, and no source an empty place in a list: it would be the working directory."""
+    for name, value in flatten(config).items():
+        if isinstance(value, str) and not value.strip():
+            raise ConfigError(f"{name} is empty: give it a value, or leave it out.")
+    for name in ("train", "validation"):
+        for source in split_specs(config["data"][name]):
+            if not source.removeprefix(SPLIT_PREFIX).removeprefix("tfds:").strip():
+                raise ConfigError(
+                    f"data.{name} (={config['data'][name]}) names a source that is empty: give it a name, or take "
+                    "out the comma."
+                )
 
 
 def _check_fields(section: str, module: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from esrgan_jax.errors import ConfigError
-from esrgan_jax.system import devices, processes
+from esrgan_jax.system import devices, processes, surroundings
 from esrgan_jax.system.progress import loading
 from esrgan_jax.training.config_files import load_config
 from esrgan_jax.training.stopping import Stopped
@@ -34,6 +34,9 @@ def train(
       UserError: configuration, data or workdir cannot be used, or training cannot go on; one sentence.
       Stopped: SIGTERM or SIGINT came, and everything is saved. Where nothing is to be saved, they end the process.
     """
+    surroundings.settle()
+    if workdir is not None and not str(workdir).strip():
+        raise ConfigError("workdir is empty: name a folder for the run, or leave it out.")
     with loading():
         train_and_evaluate = _import_loop()
     config = copy.deepcopy(config) if isinstance(config, ConfigDict) else load_config(config)
@@ -46,7 +49,7 @@ def train(
     devices.prepare(shares, config.num_devices)
     processes.initialize(config.distributed)
     try:
-        scores = train_and_evaluate(config, Path(workdir or Path("runs") / config.name))
+        scores = train_and_evaluate(config, Path("runs") / config.name if workdir is None else Path(workdir))
     except Stopped:
         processes.shutdown()
         raise

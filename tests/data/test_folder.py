@@ -11,7 +11,7 @@ from helpers.commands import write_picture
 
 from esrgan_jax.data import folder as folder_module
 from esrgan_jax.data.folder import FolderSource
-from esrgan_jax.errors import ConfigError, DataError
+from esrgan_jax.errors import DataError
 from esrgan_jax.imaging.resize import imresize
 
 
@@ -104,13 +104,17 @@ def test_cache_below_the_hr_folder_is_not_training_data(tmp_path, write_image, m
     assert len(FolderSource(tmp_path, scale=2)) == 1
 
 
-def test_cache_that_cannot_be_written(tmp_path, write_image, monkeypatch):
+def test_cache_that_cannot_be_written(tmp_path, write_image, monkeypatch, capsys):
     write_image(tmp_path / "hr" / "a.png")
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("ESRGAN_JAX_HOME", str(tmp_path / "file"))
-    source = FolderSource(tmp_path / "hr", scale=4)
-    with pytest.raises(ConfigError, match=r"a\.png cannot be kept as .*ESRGAN_JAX_HOME"):
-        source[0]
+    source = FolderSource(tmp_path / "hr", scale=4, memory_bytes=0)
+    first, second = source[0]["lr"], source[0]["lr"]
+    np.testing.assert_array_equal(first, second)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"the cache {tmp_path / 'file'} cannot be written" in said
+    assert "ESRGAN_JAX_HOME" in said
 
 
 # With an LR folder.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from esrgan_jax.system.files import atomic_write, cache_dir
+from esrgan_jax.system.files import atomic_write, cache_dir, cache_problem, user_path
 
 
 def test_file_appears_whole(tmp_path):
@@ -58,3 +58,23 @@ def test_where_the_cache_is(monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/somebody")
     assert cache_dir() == Path("/home/somebody/.cache/esrgan_jax")
+
+
+def test_a_user_without_a_home(monkeypatch):
+    def no_home(_):
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("ESRGAN_JAX_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "expanduser", no_home)
+    assert user_path("~/photos") == Path("~/photos")
+    assert not cache_dir().exists()
+    assert "cannot be written" in cache_problem()
+
+
+def test_whether_the_cache_can_be_written(monkeypatch, tmp_path):
+    monkeypatch.setenv("ESRGAN_JAX_HOME", str(tmp_path / "deep/cache"))
+    assert cache_problem() is None
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("ESRGAN_JAX_HOME", str(tmp_path / "file/cache"))
+    assert cache_problem() == f"the cache {tmp_path / 'file/cache'} cannot be written (Not a directory)"

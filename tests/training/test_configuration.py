@@ -177,6 +177,32 @@ def test_intervals_lengths_and_paths_may_change(config):
     assert "psnr.steps (was 1500, is 5)" in others
 
 
+TEXTS = [
+    name
+    for name, value in configuration.flatten(quickstart.get_config().to_dict()).items()
+    if isinstance(value, str) or name.endswith(("_lr", "_from", "_from_d", "_dir", "_template", ".weights"))
+]
+
+
+@pytest.mark.parametrize("field", TEXTS)
+def test_no_text_is_empty(config, field):
+    for empty in ("", " "):
+        config.update_from_flattened_dict({field: empty})
+        assert refuse(config).startswith(f"{field} is empty")
+
+
+@pytest.mark.parametrize("source", ["HR,", ",HR", "HR, ,LR", "split:", "tfds: "])
+@pytest.mark.parametrize("field", ["train", "validation"])
+def test_no_source_is_empty(config, field, source):
+    config.data[field] = source
+    assert refuse(config).startswith(f"data.{field} (={source}) names a source that is empty")
+
+
+def test_a_source_without_lr_pictures_among_others(config):
+    config.data.train, config.data.train_lr = "A,B", "LR,"
+    configuration.check(config.to_dict(), 1)
+
+
 @pytest.mark.parametrize(
     "field, before, after, changes",
     [

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from esrgan_jax.errors import ConfigError
-from esrgan_jax.system.files import atomic_write
+from esrgan_jax.system.files import atomic_write, user_path
 
 STOCK = "div2k"
 VERSION = "1.0.0"  # of sets that are not TFDS's own
@@ -52,7 +52,7 @@ class RecordSet:
         import tensorflow_datasets as tfds
 
         self.name = name
-        self.root = Path(data_dir or tfds.core.constants.DATA_DIR).expanduser().absolute()
+        self.root = user_path(data_dir or tfds.core.constants.DATA_DIR).absolute()
         if stock:
             builder = tfds.builder(name, data_dir=self.root)
             self.folder = Path(builder.data_dir)

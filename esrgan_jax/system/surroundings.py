@@ -1,0 +1,84 @@
+"""What a command finds around it, made usable: streams of any encoding, closed ones, JAX's switches."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import os
+import sys
+from collections.abc import Iterator
+
+from esrgan_jax.errors import ConfigError, UserError
+
+LINTS = {"jax_numpy_rank_promotion": "allow", "jax_numpy_dtype_promotion": "standard"}
+"""Switches of JAX that refuse code for its style, without any effect on results."""
+
+HARMLESS = ("JAX_PLATFORMS", "JAX_COMPILATION_CACHE_DIR", "JAX_NUM_CPU_DEVICES", "JAX_TRACEBACK_FILTERING")
+"""Switches that say where JAX computes and what it keeps or prints, not how it computes."""
+
+
+def settle() -> None:
+    r"""Prepare this process, at the start of a command, for what it may find around it.
+
+    - What the encoding of stdout or stderr cannot write is escaped, as in "f\xeate.png", and so are the bytes of
+      names that are no UTF-8.
+    - Streams that are closed become the null device. A file opened later would have their place, and what libraries
+      print would be written into it.
+    - JAX's lints are turned off: they are for people who write code, and ours and flax's would stop.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+            os.set_inheritable(number, True)
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115 - as long as the process
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    for name in LINTS:
+        os.environ.pop(name.upper(), None)
+    if "jax" in sys.modules:  # which has read them
+        import jax
+
+        for name, value in LINTS.items():
+            jax.config.update(name, value)
+
+
+def switches() -> list[str]:
+    """Return what the environment tells JAX about how to compute, each as "NAME=value"."""
+    return [
+        f"{name}={value}"
+        for name, value in sorted(os.environ.items())
+        if name.startswith("JAX_") and name not in HARMLESS
+    ]
+
+
+@contextlib.contextmanager
+def switches_named() -> Iterator[None]:
+    """Name the switches that are set for JAX with an error inside this block that nobody expected.
+
+    Raises:
+      ConfigError: one sentence instead of the error.
+    """
+    try:
+        yield
+    except (UserError, OSError):
+        raise
+    except Exception as error:
+        if not switches():
+            raise
+        reason = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+        raise ConfigError(
+            f"This does not work ({type(error).__name__}: {reason}) while the environment has "
+            f"{', '.join(switches())}: unset that and try again."
+        ) from error
+
+
+@functools.cache
+def note(text: str) -> None:
+    """Print a note on stderr, above a bar; the same one once in a process."""
+    from tqdm import tqdm
+
+    tqdm.write(f"note      {text}", file=sys.stderr)
