@@ -122,8 +122,11 @@ def _is_final(error: Exception) -> bool:
 
 
 def file_size(path: Path) -> int:
-    """Return the size in bytes; 0 if there is no such file."""
-    return path.stat().st_size if path.is_file() else 0
+    """Return the size in bytes; 0 if there is no such file, or none that can be seen."""
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError:
+        return 0
 
 
 def sha256(path: Path) -> str:

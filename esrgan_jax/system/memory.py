@@ -7,8 +7,10 @@ import ctypes
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import jax
+if TYPE_CHECKING:
+    import jax
 
 UNKNOWN = 4 << 30  # bytes, if neither the device nor the system says how much there is
 
@@ -74,6 +76,8 @@ def _left(root: Path, path: str, limit: str, usage: str, cache: str) -> int | No
 def peak_memory() -> str:
     """Return the peak memory of this process in words, on the host and, where it is known, on a device."""
     import resource  # does not exist on Windows, where upscale does without
+
+    import jax
 
     # ru_maxrss is in KiB on Linux and in bytes on macOS.
     unit = 1 if sys.platform == "darwin" else 1024

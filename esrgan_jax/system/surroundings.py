@@ -6,7 +6,9 @@ import contextlib
 import functools
 import io
 import os
+import re
 import sys
+import traceback
 from collections.abc import Iterator
 
 from esrgan_jax.errors import ConfigError, UserError
@@ -57,7 +59,7 @@ def switches() -> list[str]:
 
 @contextlib.contextmanager
 def switches_named() -> Iterator[None]:
-    """Name the switches that are set for JAX with an error inside this block that nobody expected.
+    """Name the switches that are set for JAX with an error that comes out of it, which nobody expected.
 
     Raises:
       ConfigError: one sentence instead of the error.
@@ -67,7 +69,8 @@ def switches_named() -> Iterator[None]:
     except (UserError, OSError):
         raise
     except Exception as error:
-        if not switches():
+        told = "".join(traceback.format_exception(error))
+        if not switches() or not re.search(r"(?<![\w-])jax(?![\w-])", told, re.IGNORECASE):
             raise
         reason = (str(error).strip().splitlines() or [""])[0].rstrip(".")
         raise ConfigError(
