@@ -10,7 +10,13 @@ import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 from jax.ad_checkpoint import checkpoint_name
 
-from esrgan_jax.models.initialization import COLOURS, INITIALIZATIONS, colour_init, dense_weight_init
+from esrgan_jax.models.initialization import (
+    COLOUR_TAPS,
+    COLOURS,
+    INITIALIZATIONS,
+    colour_init,
+    dense_weight_init,
+)
 from esrgan_jax.models.layers import (
     Conv,
     accumulation_dtype,
@@ -137,7 +143,8 @@ class RRDBNet(nn.Module):
       conv1x1: ESRGAN+, see ResidualDenseBlock.
       initialization: "basicsr" scales the dense blocks' convolutions by 0.1 and leaves PyTorch's default to the
         rest; "mmagic" scales every convolution; "interpolation" starts as nearest enlarging (scales 2 and 1: of the
-        mean of each unshuffled block), while all that does not carry the colours starts at random.
+        mean of each unshuffled block), "spline" as interpolation by quadratic splines, about as good as bicubic;
+        all that does not carry the colours is random.
       remat: recompute what lies between the convolutions of a block in the backward pass, not these themselves:
         0.4 of the memory (batch 4: 314 instead of 831 MB) and no slower on two CPU cores (2.60 instead of 2.73 s); on
         an H100 1.7 times slower.
@@ -190,12 +197,10 @@ class RRDBNet(nn.Module):
                 f"`initialization` (={self.initialization}) must be one of {', '.join(INITIALIZATIONS)}."
             )
         channels = (self.num_in_ch, self.num_out_ch)
-        if self.initialization == "interpolation" and (
-            channels != (COLOURS, COLOURS) or self.num_feat < COLOURS
-        ):
+        if self.initialization in COLOUR_TAPS and (channels != (COLOURS, COLOURS) or self.num_feat < COLOURS):
             raise ValueError(
-                "`initialization` (=interpolation) needs num_in_ch=3, num_out_ch=3 and num_feat of 3 or more; they "
-                f"are {self.num_in_ch}, {self.num_out_ch} and {self.num_feat}."
+                f"`initialization` (={self.initialization}) needs num_in_ch=3, num_out_ch=3 and num_feat of 3 or "
+                f"more; they are {self.num_in_ch}, {self.num_out_ch} and {self.num_feat}."
             )
         scales = SCALES.get(self.num_upsample)
         if scales is None:
@@ -203,17 +208,17 @@ class RRDBNet(nn.Module):
         if self.scale not in scales:
             raise ValueError(f"`scale` (={self.scale}) must be {' or '.join(map(str, scales))}.")
         block_pixels = self.unshuffle**2
-        self.conv_first = self._conv(self.num_feat, 1, self.num_in_ch * block_pixels, block_pixels)
+        self.conv_first = self._conv("conv_first", self.num_feat, self.num_in_ch * block_pixels, block_pixels)
         block = RRDB
         if self.remat:
             keep = jax.checkpoint_policies.save_only_these_names(SAVED_FOR_BACKWARD)
             block = nn.remat(RRDB, prevent_cse=False, policy=keep)
         self.body = block(self.num_feat, self.num_grow_ch, self.dtype, self.param_dtype, self.conv1x1)
-        self.conv_body = self._conv(self.num_feat, 0)
+        self.conv_body = self._conv("conv_body", self.num_feat)
         for i in range(1, self.num_upsample + 1):
-            setattr(self, f"conv_up{i}", self._conv(self.num_feat, 1))
-        self.conv_hr = self._conv(self.num_feat, 1)
-        self.conv_last = self._conv(self.num_out_ch, 1, dtype=accumulation_dtype(self.dtype))
+            setattr(self, f"conv_up{i}", self._conv("conv_up", self.num_feat))
+        self.conv_hr = self._conv("conv_hr", self.num_feat)
+        self.conv_last = self._conv("conv_last", self.num_out_ch, dtype=accumulation_dtype(self.dtype))
 
     def __call__(
         self, x: Float[Array, "n h w in"], mask: Bool[Array, "n h/u w/u 1"] | None = None
@@ -268,10 +273,11 @@ class RRDBNet(nn.Module):
         )
         return scan(self.body, x, mask)[0]
 
-    def _conv(self, features, colour_gain, inputs=None, inputs_per_colour=1, dtype=None):
+    def _conv(self, layer, features, inputs=None, inputs_per_colour=1, dtype=None):
         init = {}
         if self.initialization == "mmagic":
             init = {"weight_init": dense_weight_init, "bias_init": nn.initializers.zeros}
-        elif self.initialization == "interpolation":
-            init = colour_init(colour_gain, inputs or self.num_feat, inputs_per_colour)
+        elif self.initialization in COLOUR_TAPS:
+            taps = COLOUR_TAPS[self.initialization][layer]
+            init = colour_init(taps, inputs or self.num_feat, inputs_per_colour)
         return Conv(features, dtype=dtype or self.dtype, param_dtype=self.param_dtype, **init)
