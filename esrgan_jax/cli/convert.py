@@ -1,12 +1,15 @@
 """Convert weights to .pth, .safetensors or a run folder.
 
-The suffix of DST chooses the format. Names are the official ones, which BasicSR, spandrel, chaiNNer and ComfyUI read:
+The suffix of DST chooses the format. Names are the official ones, which BasicSR, spandrel, chaiNNer and ComfyUI read
+(for ESRGAN+ those of 2018, the only ones that other programs know):
 
   .pth           {params, params_ema} if SRC has both, else the one it has; torch.load reads it
   .safetensors   one network, params_ema if SRC has it, with the architecture in the metadata
   no suffix      a run folder, which train.py takes as --config.init_from
 
-An existing file is replaced when the new one is complete. Values are kept bit for bit unless --to-dtype is given.
+An existing file is replaced when the new one is complete. Values are kept bit for bit unless --to-dtype is given; a
+network that holds NaN or infinity is refused. Where in SRC a network lies, under which keys and prefixes, does not
+matter: the generator is taken, its moving average first, and --key takes another (`esrgan-jax inspect` lists them).
 
   esrgan-jax convert 4x_community_model.pth model.safetensors
   esrgan-jax convert runs/x4 for_chainner.pth --key params_ema --to-dtype float16
@@ -16,6 +19,10 @@ import argparse
 from pathlib import Path
 
 DTYPES = ("float32", "float16", "bfloat16")
+
+KEY_HELP = (
+    "params, params_ema or discriminator, or the key or prefix that it lies under (net_g, state_dict/net_d)"
+)
 
 SOURCE_HELP = "a weight file, a run folder or the name of a published model"
 
@@ -27,9 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--to-dtype", choices=DTYPES, help="dtype of the floating-point numbers in DST (default: as in SRC)"
     )
-    parser.add_argument(
-        "--key", help="part of SRC to write: params, params_ema, discriminator, or a wrapper in it"
-    )
+    parser.add_argument("--key", help=f"network in SRC to write: {KEY_HELP}")
     add_architecture(parser)
 
 
@@ -56,15 +61,16 @@ def run(args: argparse.Namespace) -> int:
     load.check_architecture_name(args.arch)
     source = load.open_weights(args.source)
     chosen = source.choose(args.key)
-    roles = {found.role: found for found in reversed(source.found) if found.role.startswith("params")}
-    if args.key or chosen.role not in roles:
-        roles = {chosen.role if chosen.role.startswith("params") else "params": chosen}
+    roles = {chosen.role if chosen.role.startswith("params") else "params": chosen}
+    if not args.key and args.destination.suffix != ".safetensors":
+        other = source.choose(order=("params",))
+        roles |= {other.role: other} if other.role == "params" else {}
     networks = {role: source.recognise(found, args.arch, args.scale) for role, found in sorted(roles.items())}
+    for network in networks.values():
+        source.variables(network)  # refuses what nobody could load
     if args.to_dtype:
         dtype = np.dtype(getattr(ml_dtypes, args.to_dtype, args.to_dtype))
         networks = {role: cast(network, dtype, str(source.path)) for role, network in networks.items()}
-    for network in networks.values():
-        source.variables(network)  # refuses what nobody could load
     save.save_networks(args.destination, networks)
     network = next(iter(networks.values()))
     print(f"{args.destination}: {architecture_name(network.module)}, {' and '.join(networks)}")

@@ -1,7 +1,9 @@
 """Show what a weight file contains and whether it can be loaded.
 
-Prints container, wrappers, dialect of names, network and its sizes, number of parameters, dtype and sha256. Nothing
-in the file is executed. The exit code is 0 if the file can be read, whether or not its network is known here.
+Prints container, the networks and optimizers in it by their keys and prefixes, and which one is meant (`wrapper`):
+dialect of names, sizes, number of parameters, dtype; and the file's sha256. Nothing in the file is executed; Python
+objects that are no weights are listed as left out. The exit code is 0 if the file can be read, whether or not its
+network is known here.
 
   esrgan-jax inspect 4x_community_model.pth
   esrgan-jax inspect 4x_community_model.pth --json | jq .fields.scale
@@ -13,7 +15,9 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from esrgan_jax.cli.convert import SOURCE_HELP, add_architecture
+from esrgan_jax.cli.convert import KEY_HELP, SOURCE_HELP, add_architecture
+
+MAX_LISTED = 20
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 """What torch calls a batch norm's state; in a network that is unknown here the rest counts as parameters."""
@@ -22,9 +26,7 @@ STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("source", metavar="FILE", help=SOURCE_HELP)
-    parser.add_argument(
-        "--key", help="part of FILE to show: params, params_ema, discriminator, or a wrapper in it"
-    )
+    parser.add_argument("--key", help=f"network in FILE to show: {KEY_HELP}")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_architecture(parser)
 
@@ -39,11 +41,15 @@ def run(args: argparse.Namespace) -> int:
     report["parameters"] = f"{report['parameters']:,}"
     for name, value in report.items():
         if value not in (None, "", "0", []):
-            text = (
-                ", ".join(value) if isinstance(value, list) else {True: "yes", False: "no"}.get(value, value)
-            )
-            print(f"{name:<13} {text}")
+            text = _listed(value) if isinstance(value, list) else {True: "yes", False: "no"}.get(value, value)
+            print(f"{name.replace('_', ' '):<13} {text}")
     return 0
+
+
+def _listed(values: list[str]) -> str:
+    return ", ".join(values[:MAX_LISTED]) + f" and {len(values) - MAX_LISTED} more" * (
+        len(values) > MAX_LISTED
+    )
 
 
 def _report(args: argparse.Namespace) -> dict[str, Any]:
@@ -61,7 +67,8 @@ def _report(args: argparse.Namespace) -> dict[str, Any]:
         "bytes": source.path.stat().st_size if is_file else None,
         "sha256": sha256(source.path) if is_file else None,
         "container": source.container,
-        "holds": [found.wrapper or "bare" for found in source.found],
+        "holds": [found.wrapper or "bare" for found in sorted(source.found, key=_rank)],
+        "left_out": source.left_out,
         "wrapper": None,
         "dialect": None,
         "architecture": None,
@@ -87,6 +94,13 @@ def _report(args: argparse.Namespace) -> dict[str, Any]:
     except WeightFileError as error:
         report["problem"] = str(error)
     return report
+
+
+def _rank(found: Any) -> int:
+    """Those first that are meant unless something else is asked for."""
+    from esrgan_jax.weights.state_dicts import ROLES
+
+    return ROLES.index(found.role) if found.role in ROLES else len(ROLES)
 
 
 def _counted(arrays: Iterable[Any]) -> dict[str, Any]:

@@ -17,6 +17,10 @@ from esrgan_jax.training.run import Options, Run, Stage
 from esrgan_jax.weights.load import load_discriminator_weights, load_generator_weights
 from esrgan_jax.weights.network import architecture_fields, architecture_name
 
+CHANNELS = ("num_in_ch", "num_out_ch")
+FIELDS = {"scale": "scale", "input_size": "gan.gt_size"}
+"""Where the configuration has what a network knows by another name than `network_g.NAME`."""
+
 
 def open_checkpointer(run: Run, stage: Stage) -> Checkpointer:
     """Return the checkpoints of a stage, of which those stay that the configuration wants."""
@@ -76,13 +80,21 @@ def check_same_network(given: Any, wanted: Any, section: str, source: str) -> No
     """Check that a file holds the network that is to be trained.
 
     Raises:
-      ConfigError: it is another one; names the field and both values.
+      ConfigError: it is another one; names each field that differs and both values.
     """
-    found = {"type": architecture_name(given), **architecture_fields(given)}
-    for name, value in found.items():
-        ours = architecture_name(wanted) if name == "type" else getattr(wanted, name)
-        if value != ours:
-            field = {"scale": "scale", "input_size": "gan.gt_size"}.get(name, f"{section}.{name}")
-            raise ConfigError(
-                f"{source} has {name}={value}, but {field} is {ours}: set {field} to {value}, or give another file."
-            )
+    if architecture_name(given) != architecture_name(wanted):
+        theirs, ours = {"type": architecture_name(given)}, {"type": architecture_name(wanted)}
+    else:
+        theirs, ours = architecture_fields(given), architecture_fields(wanted)
+    different = [name for name in theirs if theirs[name] != ours[name]]
+    if not different:
+        return
+    shown = [name for name in different if name in CHANNELS] or different
+    first = f"{shown[0]} is {theirs[shown[0]]} in {source} and {ours[shown[0]]} in the configuration"
+    values = ", ".join([first, *(f"{name} {theirs[name]} and {ours[name]}" for name in shown[1:])])
+    if shown[0] in CHANNELS:
+        raise ConfigError(
+            f"{values}: training is for RGB pictures, so give a file of a network with 3 channels."
+        )
+    fields = " and ".join(FIELDS.get(name, f"{section}.{name}") for name in different)
+    raise ConfigError(f"{values}: set {fields} to the file's values, or give another file.")

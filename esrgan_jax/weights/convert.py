@@ -104,9 +104,10 @@ def from_state_dict(module: Any, state_dict: StateDict, source: str = "the state
     parts: dict[Path, list[np.ndarray]] = {path: [] for path in leaves}
     for name, (path, _) in places.items():
         array = np.asarray(state_dict[name])
-        if array.dtype.kind in "iub" and not _is_whole(leaves[path]):
+        if (array.dtype.kind in "iub" and not _is_whole(leaves[path])) or array.dtype.type is np.void:
+            dtype = "quantised or complex numbers" if array.dtype.type is np.void else array.dtype
             raise WeightFileError(
-                f"{source} has {name} in {array.dtype}: quantised weights cannot be used, take the originals."
+                f"{source} has {name} in {dtype}: quantised weights cannot be used, take the originals."
             )
         parts[path].append(_from_torch(entry, name, array))
     variables = {}

@@ -14,9 +14,10 @@ import numpy as np
 from esrgan_jax.errors import CheckpointError, ConfigError, WeightFileError
 from esrgan_jax.weights import state_dicts
 from esrgan_jax.weights.architectures import ARCHITECTURES, UNTYPED
-from esrgan_jax.weights.architectures.architecture import Role
+from esrgan_jax.weights.architectures.architecture import Role, StateDict
 from esrgan_jax.weights.convert import from_state_dict, state_dict_shapes, to_named_arrays
 from esrgan_jax.weights.formats import containers
+from esrgan_jax.weights.formats.archives import WEIGHT_SUFFIXES
 from esrgan_jax.weights.network import RecognisedNetwork, recognise
 from esrgan_jax.weights.zoo import ZOO, fetch_weights
 
@@ -31,6 +32,7 @@ class WeightSource:
       path: of the file or run folder.
       container: run folder, zip .pth, legacy .pth, tar .pth, safetensors or npz.
       found: its state dicts.
+      left_out: names of Python objects in the file that are no weights; they were passed over, not run.
       scale: of the generator, if the file or folder names it.
       arch: architecture, if the folder names it.
       fields: of the network, as the folder names them; some cannot be inferred from arrays.
@@ -39,13 +41,21 @@ class WeightSource:
     path: Path
     container: str
     found: list[state_dicts.Found] = field(repr=False)
+    left_out: list[str] = field(default_factory=list)
     scale: int | None = None
     arch: str | None = None
     fields: dict[str, Any] = field(default_factory=dict)
 
-    def choose(self, key: str | None = None) -> state_dicts.Found:
+    def choose(self, key: str | None = None, order: Sequence[str] = state_dicts.ROLES) -> state_dicts.Found:
         """Return one of the state dicts, see `state_dicts.choose`."""
-        return state_dicts.choose(self.found, key, str(self.path))
+        if self.left_out and not self.found:
+            more = f" and {len(self.left_out) - 1} more" * (len(self.left_out) > 1)
+            raise WeightFileError(
+                f"{self.path} contains no weights: it asks for the Python object {self.left_out[0]}{more}, which "
+                "weights do not need and which could run any code; load it where it comes from and save its "
+                "state_dict alone."
+            )
+        return state_dicts.choose(self.found, key, str(self.path), order)
 
     def recognise(
         self,
@@ -62,14 +72,27 @@ class WeightSource:
         """Return a network's linen variables: numpy arrays, float16 and bfloat16 widened to float32, exactly.
 
         Raises:
-          WeightFileError: the arrays do not fit, or are quantised.
+          WeightFileError: the arrays do not fit, are quantised, or hold NaN or infinity.
         """
-        return jax.tree.map(_to_float32, from_state_dict(network.module, network.state_dict, str(self.path)))
+        variables = from_state_dict(network.module, network.state_dict, str(self.path))
+        variables = jax.tree.map(_to_float32, variables)
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables)):
+            raise WeightFileError(f"{self.path} holds {_not_finite(network.state_dict)}. Take another file.")
+        return variables
+
+
+def _not_finite(state_dict: StateDict) -> str:
+    """Say where in a state dict there are NaN or infinity."""
+    counts = {name: np.count_nonzero(~np.isfinite(_to_float32(array))) for name, array in state_dict.items()}
+    broken = [name for name, count in counts.items() if count]
+    values = f"{counts[broken[0]]} of {state_dict[broken[0]].size} values"
+    others = f" and in {len(broken) - 1} more arrays" * (len(broken) > 1)
+    return f"NaN or infinity in {broken[0]} ({values}){others}: the network was broken when it was saved"
 
 
 def _to_float32(value: np.ndarray) -> np.ndarray:
-    # To numpy, bfloat16 is no kind of float.
-    return value.astype(np.float32) if value.dtype.itemsize == 2 and value.dtype.kind not in "iu" else value
+    # To numpy, bfloat16 and float8 are no kinds of float.
+    return value.astype(np.float32) if value.dtype.itemsize <= 2 and value.dtype.kind not in "iub" else value
 
 
 def locate(path_or_name: PathOrName) -> Path:
@@ -111,9 +134,8 @@ def open_weights(path_or_name: PathOrName) -> WeightSource:
     contents = containers.read(path)
     found = state_dicts.find_state_dicts(contents.tree)
     scale = contents.metadata.get("scale", "")
-    return WeightSource(
-        path, contents.container, found, int(scale) if scale in ("1", "2", "3", "4", "8") else None
-    )
+    named = int(scale) if scale in ("1", "2", "3", "4", "8") else None
+    return WeightSource(path, contents.container, found, contents.left_out, named)
 
 
 def _open_run_folder(path: Path) -> WeightSource:
@@ -123,7 +145,11 @@ def _open_run_folder(path: Path) -> WeightSource:
         config = read_config(path) or {}
         params, ema = load_generator(path)
     except (CheckpointError, ConfigError) as error:
-        raise WeightFileError(str(error)) from None
+        files = sorted(file.name for file in path.iterdir() if file.suffix in WEIGHT_SUFFIXES)
+        names = ", ".join(files[:3]) + f" and {len(files) - 3} more" * (len(files) > 3)
+        raise WeightFileError(
+            f"{error} It holds weight files: name one ({names})." if files else str(error)
+        ) from None
     named = dict(config.get("network_g", {}))
     arch = named.pop("type", None)
     if arch not in (None, *ARCHITECTURES):
@@ -136,7 +162,7 @@ def _open_run_folder(path: Path) -> WeightSource:
         state_dicts.Found(role, role, to_named_arrays(entry, {"params": tree}))
         for role, tree in (("params", params), ("params_ema", ema))
     ]
-    return WeightSource(path, "run folder", found, config.get("scale"), entry.names[0], fields)
+    return WeightSource(path, "run folder", found, [], config.get("scale"), entry.names[0], fields)
 
 
 def load_model(
@@ -177,11 +203,8 @@ def load_generator_weights(path_or_name: PathOrName, key: str | None = None) -> 
       WeightFileError: see `load_model`.
     """
     source = open_weights(path_or_name)
-    roles = {found.role for found in source.found}
-    params = source.recognise(
-        source.choose(key or ("params" if "params" in roles else None)), role="generator"
-    )
-    ema = source.recognise(source.choose("params_ema" if "params_ema" in roles else None), role="generator")
+    params = source.recognise(source.choose(key, order=("params", "params_ema")), role="generator")
+    ema = source.recognise(source.choose(), role="generator")
     if params.module != ema.module:
         raise WeightFileError(
             f"{source.path} contains params and params_ema of different networks: choose another file."
@@ -196,9 +219,7 @@ def load_discriminator_weights(path_or_name: PathOrName) -> tuple[Any, Any]:
       WeightFileError: the file does not exist, cannot be read, or contains no discriminator.
     """
     source = open_weights(path_or_name)
-    roles = {found.role for found in source.found}
-    found = source.choose("discriminator" if "discriminator" in roles else "params")
-    network = source.recognise(found, role="discriminator")
+    network = source.recognise(source.choose(order=("discriminator",)), role="discriminator")
     return network.module, source.variables(network)
 
 
@@ -224,7 +245,7 @@ def load_vgg(
       WeightFileError: the file cannot be read or downloaded, or contains another network.
     """
     source = open_weights(path_or_name)
-    network = source.recognise(source.choose(), vgg_type)
+    network = source.recognise(source.choose(order=("features",)), vgg_type)
     module: Any = network.module.clone(
         layers=tuple(layers), use_input_norm=use_input_norm, range_norm=range_norm
     )

@@ -13,6 +13,7 @@ import numpy as np
 from esrgan_jax.errors import WeightFileError
 from esrgan_jax.weights.architectures import ARCHITECTURES, Architecture, Dialect, Hints, entry_of
 from esrgan_jax.weights.architectures.architecture import Role
+from esrgan_jax.weights.architectures.foreign import FOREIGN
 from esrgan_jax.weights.convert import state_dict_shapes
 from esrgan_jax.weights.state_dicts import StateDict
 
@@ -59,6 +60,9 @@ def recognise(
     matches = {(entry, dialect): dialect.match(names) for entry in entries for dialect in entry.dialects}
     best = max(matches.values())
     known, similar = best
+    for foreign in FOREIGN:
+        if foreign.fits(state_dict, known):
+            raise WeightFileError(f"{source} is {foreign.sentence}.")
     if not (known or similar):
         raise WeightFileError(
             f"{source} holds none of the networks that are known here ({', '.join(ARCHITECTURES)}): its arrays are "

@@ -27,7 +27,7 @@ def save_generator(path: str | os.PathLike, module: Any, params: Any, ema: Any) 
       WeightFileError: the file cannot be written.
     """
     tree = {
-        role: _in_torch_order(module, to_state_dict(module, {"params": values}))
+        role: _as_others_know_it(module, to_state_dict(module, {"params": values}))
         for role, values in (("params", params), ("params_ema", ema))
     }
     containers.write(path, tree)
@@ -44,7 +44,7 @@ def save_discriminator(path: str | os.PathLike, module: Any, variables: Any) -> 
     Raises:
       WeightFileError: the file cannot be written.
     """
-    containers.write(path, {"params": _in_torch_order(module, to_state_dict(module, variables))})
+    containers.write(path, {"params": _as_others_know_it(module, to_state_dict(module, variables))})
 
 
 def save_networks(path: str | os.PathLike, networks: dict[str, RecognisedNetwork]) -> None:
@@ -85,11 +85,16 @@ def check_destination(path: Path) -> None:
 
 
 def _official(network: RecognisedNetwork) -> StateDict:
-    return _in_torch_order(network.module, network.state_dict)
+    return _as_others_know_it(network.module, network.state_dict)
 
 
-def _in_torch_order(module: Any, state_dict: StateDict) -> StateDict:
-    return {name: state_dict[name] for name in state_dict_shapes(module)}
+def _as_others_know_it(module: Any, state_dict: StateDict) -> StateDict:
+    """Arrays in PyTorch's order, under the names that other programs know."""
+    dialect = entry_of(module).dialect_of(module)
+    return {
+        dialect.local_name(name, module) if dialect else name: state_dict[name]
+        for name in state_dict_shapes(module)
+    }
 
 
 def _write_run_folder(path: Path, networks: dict[str, RecognisedNetwork]) -> None:

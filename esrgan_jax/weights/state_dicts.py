@@ -1,92 +1,242 @@
-"""State dicts in a file: trainers wrap them in dicts and put prefixes before their names."""
+"""The networks in a file: under which keys and prefixes they lie, and which one is meant.
+
+Trainers put their networks into dicts under keys of any name, and prefixes before the names of the arrays. Both are
+one thing here: `{"a": {"b.conv.weight": ...}}` holds an array a.b.conv.weight. Where in it the names of a known
+network begin is found with the dialects; what is in front says where the network lies.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections import defaultdict, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from esrgan_jax.errors import WeightFileError
+from esrgan_jax.weights.architectures import recognisable
+from esrgan_jax.weights.architectures.architecture import StateDict
+from esrgan_jax.weights.formats.placeholder import Placeholder
 
-StateDict = dict[str, np.ndarray]
+ROLES = ("params_ema", "params", "discriminator", "features")
+"""What a network in a file is for; those first that are meant unless something else is asked for."""
 
-WRAPPERS = ("params_ema", "params-ema", "params", "state_dict", "model_state_dict", "model", "net")
-PREFIXES = ("module.", "netG.", "netD.", "generator.", "generator_ema.", "discriminator.")
+AVERAGE = re.compile(
+    r"EMA|Ema(?![a-z])|(?<![A-Za-z])ema(?![a-z])|(?<![A-Za-z])([Aa]veraged?|[Aa]vg|[Ss]hadow|[Ss]wa)(?![a-z])"
+)
+"""Words in a key or prefix that say that what is there is a moving average."""
 
-ROLES = {
-    "params_ema": "params_ema",
-    "params-ema": "params_ema",
-    "generator_ema": "params_ema",
-    "discriminator": "discriminator",
-    "netD": "discriminator",
-}
-"""Wrapper or prefix -> role of the state dict in it; all others, and none, mean `params`."""
+CONTAINERS = (dict, list, tuple, Placeholder)
+
+MODULE = ("_modules", "_parameters", "_buffers")
+"""Where a torch module that was pickled as a whole has its layers and arrays; no part of their names."""
+
+MAX_NAME = 500
+MAX_PARTS = 100
+MAX_ARRAYS = 20_000
+MAX_NETWORKS = 100
+MAX_ENTRIES = 1_000_000
+"""Of dicts and lists that are looked at: a pickle can hold one dict a million times without being large."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """A state dict in a file.
+    """A network in a file.
 
     Attributes:
-      wrapper: the wrappers and prefixes around it, as params_ema or state_dict/generator; "" for none.
-      role: params, params_ema or discriminator.
-      state_dict: names without prefix.
+      wrapper: the keys and prefixes in front of it, as params_ema or state_dict/generator; "" for none.
+      role: one of ROLES, or "optimizer".
+      state_dict: names without prefix; of an optimizer none.
+      is_known: whether names of a network that is known here are in it.
     """
 
     wrapper: str
     role: str
     state_dict: StateDict
+    is_known: bool = True
 
 
 def find_state_dicts(tree: Any) -> list[Found]:
-    """Return every state dict of a file that is where trainers put them."""
-    return list(_find(tree, (), 3))
+    """Return every network of a file, in the file's order, then its optimizers.
+
+    Args:
+      tree: dicts, lists, tuples and placeholders in one another, with arrays in the dicts.
+    """
+    arrays, optimizers = _walk(tree)
+    networks = _known(arrays)
+    unknown = _add_others(arrays, networks)
+    order = {named.name: i for i, named in enumerate(arrays)}
+    found = []
+    for prefix, role, members in sorted(
+        networks + unknown, key=lambda network: order[network.members[0].name]
+    ):
+        state_dict = {named.name[len(prefix) :]: named.array for named in members}
+        is_average = role in (None, "generator") and AVERAGE.search(prefix)
+        role_in_file = "params_ema" if is_average else "params" if role in (None, "generator") else role
+        found.append(Found(_wrapper(prefix), role_in_file, state_dict, role is not None))
+    return found + [Found(_wrapper(place), "optimizer", {}) for place in optimizers]
 
 
-def _find(tree: Any, path: tuple[str, ...], depth: int) -> Iterator[Found]:
-    if type(tree) is not dict:
-        return
-    groups: dict[tuple[str, ...], StateDict] = {}
-    for name, value in tree.items():
-        if type(name) is str and isinstance(value, np.ndarray):
-            prefixes, rest = _split(name)
-            groups.setdefault(prefixes, {})[rest] = value
-    if len(groups) > 1:
-        groups.pop((), None)  # beside its networks, mmagic keeps counters and losses without a prefix
-    for prefixes, state_dict in groups.items():
-        parts = (*path, *prefixes)
-        role = next((ROLES[part] for part in reversed(parts) if part in ROLES), "params")
-        yield Found("/".join(parts), role, state_dict)
-    for wrapper in WRAPPERS if depth else ():
-        yield from _find(tree.get(wrapper), (*path, wrapper), depth - 1)
+def _wrapper(prefix: str) -> str:
+    text = prefix.rstrip("._/:").replace(".", "/")
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
-def _split(name: str) -> tuple[tuple[str, ...], str]:
-    prefixes: tuple[str, ...] = ()
-    while prefix := next((prefix for prefix in PREFIXES if name.startswith(prefix)), ""):
-        prefixes, name = (*prefixes, prefix[:-1]), name.removeprefix(prefix)
-    return prefixes, name
+class _Named(NamedTuple):
+    """An array: the keys that lead to its dict, with a dot behind each, and its name, which begins with them."""
+
+    place: str
+    name: str
+    array: np.ndarray
 
 
-def choose(found: list[Found], key: str | None, source: str) -> Found:
-    """Return one of several state dicts.
+class _Network(NamedTuple):
+    prefix: str
+    role: str | None  # None: unknown
+    members: list[_Named]
+
+
+def _walk(tree: Any) -> tuple[list[_Named], list[str]]:
+    """The arrays in dicts, and where torch's optimizers are; what is near the top comes first."""
+    arrays: dict[str, _Named] = {}
+    optimizers: list[str] = []
+    waiting: deque[tuple[str, Any]] = deque([("", tree)] if isinstance(tree, CONTAINERS) else [])
+    room = MAX_ENTRIES
+    while waiting and room > 0 and len(arrays) < MAX_ARRAYS:
+        place, node = waiting.popleft()
+        room -= 1
+        if isinstance(node, Placeholder):
+            # A class that was called with one dict, or has one as its state, is nothing but a wrapper more.
+            given = [x for part in node.parts for x in (part[:MAX_PARTS] if type(part) is tuple else [part])]
+            room -= len(given)
+            inside = [x for x in [node.items, *given] if x and isinstance(x, CONTAINERS)]
+            waiting.append((place, inside[0] if len(inside) == 1 else inside))
+            continue
+        if type(node) is dict and node.keys() >= {"state", "param_groups"}:
+            optimizers.append(place)
+            continue
+        for i, (key, value) in enumerate(node.items() if type(node) is dict else enumerate(node)):
+            room -= 1
+            if room < 0:
+                break
+            name = f"{place}{key if type(key) in (str, int, float) else f'key {i}'}"
+            if len(name) > MAX_NAME:
+                continue
+            if isinstance(value, np.ndarray) and type(key) is str:
+                arrays.setdefault(name, _Named(place, name, value))
+            elif isinstance(value, CONTAINERS):
+                waiting.append((place if key in MODULE else f"{name}.", value))
+    return list(arrays.values()), optimizers
+
+
+def _known(arrays: list[_Named]) -> list[_Network]:
+    """Networks with names of a dialect; each array belongs to one, the one with most names first."""
+    matches: dict[tuple[str, Any], list[_Named]] = defaultdict(list)
+    architectures = recognisable()
+    for named in arrays:
+        for architecture in architectures:
+            if match := architecture.pattern.search(named.name):
+                matches[named.name[: match.start()], architecture].append(named)
+    networks: dict[str, _Network] = {}
+    taken: set[str] = set()
+    for (prefix, architecture), members in sorted(
+        matches.items(), key=lambda item: (-len(item[1]), len(item[0][0]))
+    ):
+        if len(networks) == MAX_NETWORKS:
+            break
+        free = [named for named in members if named.name not in taken]
+        if prefix not in networks and 2 * len(free) > len(members) and _has_kernel(free):
+            networks[prefix] = _Network(prefix, architecture.role, free)
+            taken.update(named.name for named in free)
+    return list(networks.values())
+
+
+def _add_others(arrays: list[_Named], networks: list[_Network]) -> list[_Network]:
+    """Add arrays beside those of a network to it; return networks of the rest, by where it parts from the known."""
+    taken = {named.name for network in networks for named in network.members}
+    places = [(network, {named.place for named in network.members}) for network in networks]
+    places.sort(key=lambda item: -len(item[0].prefix))
+    above = {""} | {x.prefix[: i + 1] for x in networks for i, letter in enumerate(x.prefix) if letter == "."}
+    groups: dict[str, list[_Named]] = defaultdict(list)
+    for named in arrays:
+        if named.name in taken:
+            continue
+        for network, around in places:
+            if named.place in around and named.name.startswith(network.prefix):
+                network.members.append(named)
+                break
+        else:
+            prefix = named.place
+            while networks and prefix in above:
+                end = named.name.find(".", len(prefix))
+                if end < 0:
+                    break  # beside its networks, mmagic keeps counters and losses without a prefix
+                prefix = named.name[: end + 1]
+            else:
+                groups[prefix].append(named)
+    strong = {prefix: members for prefix, members in groups.items() if _has_kernel(members)}
+    return [
+        _Network(prefix, None, members)
+        for prefix, members in (strong if strong or networks else groups).items()
+    ]
+
+
+def _has_kernel(members: list[_Named]) -> bool:
+    return any(named.array.ndim > 1 for named in members)
+
+
+def choose(found: list[Found], key: str | None, source: str, order: Sequence[str] = ROLES) -> Found:
+    """Return one of several networks.
 
     Args:
       found: what `find_state_dicts` returned.
-      key: a role, a wrapper or the last part of one; None: the EMA if there is one, else the generator.
+      key: a key or prefix, as many of them as are needed (`state_dict/net_d`), or a role; None: any.
       source: what to call the file in an error message.
+      order: the roles, those first that are wanted most.
 
     Raises:
-      WeightFileError: there is none, or none of that name.
+      WeightFileError: there is none, none of that key, or several with equal right.
     """
-    if not found:
+    networks = [candidate for candidate in found if candidate.role in ROLES]
+    if not networks and found:
+        raise WeightFileError(_training_state(source))
+    if not networks:
         raise WeightFileError(f"{source} contains no named arrays: it is not a weight file.")
-    order = (key,) if key else ("params_ema", "params", "discriminator")
-    for wanted in order:
-        for candidate in found:
-            if wanted in (candidate.role, candidate.wrapper, candidate.wrapper.rpartition("/")[2]):
-                return candidate
-    names = sorted({candidate.wrapper or candidate.role for candidate in found})
-    raise WeightFileError(f"{source} contains no {key}, only {' and '.join(names)}.")
+    named = networks
+    if key:
+        wanted = f"/{key.strip('./_:').replace('.', '/')}/"
+        named = (
+            [candidate for candidate in networks if f"/{candidate.wrapper}/" == wanted]
+            or [candidate for candidate in networks if wanted in f"/{candidate.wrapper}/"]
+            or [candidate for candidate in networks if candidate.role == key]
+        )
+    if not named:
+        raise WeightFileError(f"{source} contains no {key}, only {_names(networks)}.")
+    # What is known goes before what is not; of the unknown any will do, since no command can use it.
+    named = [candidate for candidate in named if candidate.is_known] or named[:1]
+    role = min((candidate.role for candidate in named), key=[*order, *ROLES].index)
+    best = [candidate for candidate in named if candidate.role == role]
+    if any(not _equal(candidate.state_dict, best[0].state_dict) for candidate in best[1:]):
+        raise WeightFileError(f"{source} contains several networks, {_names(best)}: choose one with --key.")
+    return best[0]
+
+
+def _names(networks: list[Found]) -> str:
+    names = sorted({candidate.wrapper or candidate.role for candidate in networks})
+    return " and ".join(names[:10]) + f" and {len(names) - 10} more" * (len(names) > 10)
+
+
+def _equal(a: StateDict, b: StateDict) -> bool:
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def _training_state(source: str) -> str:
+    number = Path(source).stem
+    network = f"net_g_{number}.pth" if number.isdigit() else "the net_g file of the same iteration"
+    return (
+        f"{source} is a training state: it holds optimizers and no network. Take {network}, which the trainer saved "
+        "beside it."
+    )

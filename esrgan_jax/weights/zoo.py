@@ -11,7 +11,7 @@ from pathlib import Path
 
 from esrgan_jax.errors import WeightFileError
 from esrgan_jax.system.download import ChecksumError, DownloadError, download, file_size
-from esrgan_jax.system.files import cache_dir
+from esrgan_jax.system.files import cache_dir, cache_problem
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,11 @@ def fetch_weights(name: str) -> Path:
     file = ZOO[name]
     if file.is_cached:
         return file.path
+    if problem := cache_problem():
+        raise WeightFileError(
+            f"{name} cannot be kept: {problem}. Set the environment variable ESRGAN_JAX_HOME to a folder with "
+            f"{file.size / 1e6:.0f} MB of free space, or download {file.address} by other means and give its path."
+        )
     by_hand = f"download {file.address} by other means and save it as {file.path}"
     print(f"download  {name}, {file.size / 1e6:.0f} MB, {file.licence}", file=sys.stderr)
     try:

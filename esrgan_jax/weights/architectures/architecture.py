@@ -12,7 +12,7 @@ from typing import Any, Literal
 import flax.linen as nn
 import numpy as np
 
-from esrgan_jax.weights.state_dicts import StateDict
+StateDict = dict[str, np.ndarray]
 
 Role = Literal["generator", "discriminator", "features"]
 
@@ -85,8 +85,20 @@ def _pattern(template: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[0-9]+)", re.escape(template)) + r"(\.[^.]+)?")
 
 
+@functools.cache
+def names_in(dialects: tuple[Dialect, ...]) -> re.Pattern[str]:
+    """Return what finds a name of one of the dialects at the end of a longer name, behind a separator."""
+    templates = dict.fromkeys(local for dialect in dialects for local in dialect.names.values())
+    layers = (re.sub(r"\\{\w+\\}", "[0-9]+", re.escape(template)) for template in templates)
+    return re.compile(rf"(?<![^._/:])(?:{'|'.join(layers)})(?:\.[^.]+)?\Z")
+
+
 def _unchanged(state_dict: StateDict) -> StateDict:
     return state_dict
+
+
+def _official(module: Any) -> None:
+    return None
 
 
 def _by_the_rule(name: str, value: np.ndarray) -> None:
@@ -116,6 +128,7 @@ class Architecture:
         or None where the rule applies.
       variants: {name: constructor fields that select it} of a network that is known by several names instead of
         `name`.
+      dialect_of: module -> the dialect in which other programs know it, if that is not the first one.
     """
 
     name: str
@@ -129,11 +142,17 @@ class Architecture:
     to_torch: Callable[[str, np.ndarray], np.ndarray | None] = _by_the_rule
     from_torch: Callable[[str, np.ndarray], np.ndarray | None] = _by_the_rule
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    dialect_of: Callable[[Any], Dialect | None] = _official
 
     @property
     def names(self) -> tuple[str, ...]:
         """All names of the architecture."""
         return tuple(self.variants) or (self.name,)
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """What finds a name of the architecture at the end of a longer one."""
+        return names_in(self.dialects)
 
 
 ARCHITECTURES: dict[str, Architecture] = {}

@@ -7,10 +7,10 @@ from esrgan_jax.weights.architectures.architecture import (
     Architecture,
     Dialect,
     Hints,
+    StateDict,
     official_dialect,
     size,
 )
-from esrgan_jax.weights.state_dicts import StateDict
 
 NEW = official_dialect(
     "new",
@@ -48,6 +48,9 @@ def _old(num_upsample: int) -> dict[str, str]:
     }
 
 
+LARGEST = max(SCALES) + 1
+"""num_upsample of the largest network that is recognised, so that it is named: it is not known here."""
+
 PLUS = {"body.{i}.rdb{j}.conv1x1": "model.1.sub.{i}.RDB{j}.conv1x1"}
 
 
@@ -63,7 +66,8 @@ def _infer(state_dict: StateDict, hints: Hints) -> RRDBNet:
     outputs = size(state_dict, "conv_last.weight", 0, 3)
     if num_upsample not in SCALES:
         raise WeightFileError(
-            f"{hints.source} has {num_upsample} upsamplings: 0 to {max(SCALES)} are known here."
+            f"{hints.source} enlarges {2**num_upsample} times: networks up to scale {2 ** max(SCALES)} can be run "
+            f"here, not scale {2**num_upsample}. Take another model."
         )
     scale = hints.scale
     if scale is None:
@@ -97,7 +101,7 @@ ENTRY = Architecture(
     dialects=(
         NEW,
         MIDDLE,
-        *(Dialect("old", _old(num_upsample)) for num_upsample in SCALES),
+        *(Dialect("old", _old(num_upsample)) for num_upsample in range(LARGEST + 1)),
         *(Dialect("ESRGAN+", _old(num_upsample) | PLUS) for num_upsample in SCALES),
     ),
     infer=_infer,
@@ -112,4 +116,8 @@ ENTRY = Architecture(
         "conv1x1",
     ),
     stacked="body",
+    # ESRGAN+ never had other names; programs that know the new ones alone leave its 1x1 convolutions out.
+    dialect_of=lambda module: (
+        Dialect("ESRGAN+", _old(module.num_upsample) | PLUS) if module.conv1x1 else None
+    ),
 )

@@ -6,10 +6,10 @@ from esrgan_jax.models import VGGStyleDiscriminator
 from esrgan_jax.weights.architectures.architecture import (
     Architecture,
     Hints,
+    StateDict,
     official_dialect,
     size,
 )
-from esrgan_jax.weights.state_dicts import StateDict
 
 LINEAR1_PIXELS = 16
 """Of the last feature map, 4 x 4: PyTorch flattens it channels first, we flatten it channels last."""

@@ -5,8 +5,7 @@ import re
 from esrgan_jax.errors import WeightFileError
 from esrgan_jax.models import VGGFeatureExtractor
 from esrgan_jax.models.vgg_features import CONVS_PER_STAGE, layer_names
-from esrgan_jax.weights.architectures.architecture import Architecture, Hints, official_dialect
-from esrgan_jax.weights.state_dicts import StateDict
+from esrgan_jax.weights.architectures.architecture import Architecture, Hints, StateDict, official_dialect
 
 
 def _infer(state_dict: StateDict, hints: Hints) -> VGGFeatureExtractor:

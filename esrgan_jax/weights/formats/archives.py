@@ -8,6 +8,7 @@ import zlib
 from esrgan_jax.weights.formats.errors import MalformedFileError
 
 MAX_ENTRIES = 100_000
+WEIGHT_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
 
 
 class ZipArchive:
@@ -17,7 +18,7 @@ class ZipArchive:
       data: the whole archive.
 
     Raises:
-      DamagedError: its directory is damaged, or claims more than there is.
+      DamagedError: its directory is damaged.
     """
 
     def __init__(self, data: bytes):
@@ -30,8 +31,7 @@ class ZipArchive:
                 self._entries = {entry.filename: entry for entry in archive.infolist()}
         except (zipfile.BadZipFile, NotImplementedError, OverflowError, ValueError, struct.error):
             raise MalformedFileError("its zip directory is damaged or cut off") from None
-        if sum(entry.file_size for entry in self._entries.values()) > len(data):
-            raise MalformedFileError("its zip entries claim to be larger than the file, as in a zip bomb")
+        self._claimed = sum(entry.file_size for entry in self._entries.values())
 
     def names(self) -> list[str]:
         """The names of the entries. They are looked up and never become paths."""
@@ -41,8 +41,10 @@ class ZipArchive:
         """The bytes of one entry.
 
         Raises:
-          DamagedError: there is none, or it is compressed, encrypted or damaged.
+          DamagedError: there is none, or it is compressed, encrypted or damaged, or all entries together are larger.
         """
+        if self._claimed > len(self._data):
+            raise MalformedFileError("its zip entries claim to be larger than the file, as in a zip bomb")
         entry = self._entries.get(name)
         if entry is None:
             raise MalformedFileError(f"its zip archive lacks {name[:80]!a}")
@@ -57,6 +59,17 @@ class ZipArchive:
         if len(raw) != entry.file_size or zlib.crc32(raw) != entry.CRC:
             raise MalformedFileError(f"the checksum of {name[:80]!a} is wrong")
         return raw
+
+
+def listing(names: list[str]) -> str:
+    """Say what is in an archive that PyTorch did not write: its weight files if it has some."""
+    inside = [name for name in names if name.endswith(WEIGHT_SUFFIXES)]
+    shown = [ascii(name[:80])[1:-1] for name in (inside or names)[:3]]
+    more = len(inside or names) - len(shown)
+    text = f"with {', '.join(shown)}{f' and {more} more' * (more > 0)} in it" if names else "that is empty"
+    return (
+        f"{text}: unpack it first" if inside else f"{text}, which PyTorch did not write: choose another file"
+    )
 
 
 def tar_members(data: bytes) -> dict[str, memoryview]:

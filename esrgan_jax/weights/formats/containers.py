@@ -4,6 +4,7 @@ import io
 import math
 import os
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,26 @@ from esrgan_jax.errors import WeightFileError
 from esrgan_jax.system.files import atomic_write
 from esrgan_jax.weights.formats import pth, safetensors
 from esrgan_jax.weights.formats.archives import ZipArchive
-from esrgan_jax.weights.formats.errors import ForbiddenGlobalError, MalformedFileError
+from esrgan_jax.weights.formats.errors import MalformedFileError, OtherFileError
 
 SUFFIXES = (".pth", ".safetensors")
 """What `write` can write."""
 
 MAX_NPY_HEADER = 66_000
+
+ORIGINAL = "take the .pth or .safetensors file it was made from"
+
+OTHERS = (
+    (b"7z\xbc\xaf'\x1c", "a 7z archive: unpack it first"),
+    (b"Rar!\x1a\x07", "a RAR archive: unpack it first"),
+    (b"\x1f\x8b", "a gzip archive: unpack it first"),
+    (b"BZh", "a bzip2 archive: unpack it first"),
+    (b"\xfd7zXZ\0", "an xz archive: unpack it first"),
+    (b"\x28\xb5\x2f\xfd", "a zstd archive: unpack it first"),
+    (b"\x89HDF\r\n", f"an HDF5 file, as Keras writes them: {ORIGINAL}"),
+    (b"7767517\n", f"a network of ncnn: {ORIGINAL}"),
+)
+"""First bytes of other files that models come in, and what they are."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +45,13 @@ class Contents:
       container: zip .pth, legacy .pth, tar .pth, safetensors or npz.
       tree: usually nested dicts with arrays in them; a .pth can hold anything.
       metadata: a .safetensors file's.
+      left_out: names of Python objects in a .pth that are no weights; placeholders stand for them in `tree`.
     """
 
     container: str
     tree: Any
     metadata: dict[str, str] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
 
 
 def read(path: str | os.PathLike) -> Contents:
@@ -44,8 +61,7 @@ def read(path: str | os.PathLike) -> Contents:
     use at most 100 MB more. The checksums of a zip .pth are verified; the other containers have none.
 
     Raises:
-      WeightFileError: there is no such file, or it is another kind of file, damaged, or holds Python objects
-        other than weights.
+      WeightFileError: there is no such file, or it is another kind of file, or damaged.
     """
     path = Path(path)
     try:
@@ -58,11 +74,8 @@ def read(path: str | os.PathLike) -> Contents:
         ) from None
     try:
         return _parse(data)
-    except ForbiddenGlobalError as error:
-        raise WeightFileError(
-            f"{path} was not opened: {error}, which weights do not need and which could run any code; "
-            "load it where it comes from and save its state_dict alone."
-        ) from None
+    except OtherFileError as error:
+        raise WeightFileError(f"{path} is {error}.") from None
     except MalformedFileError as error:
         raise WeightFileError(
             f"{path} cannot be read: {error}; fetch it again or choose another file."
@@ -79,11 +92,16 @@ def _parse(data: bytes) -> Contents:
         archive = ZipArchive(data)
         if any(name.endswith(".npy") for name in archive.names()):
             return Contents("npz", _read_npz(archive))
-        return Contents("zip .pth", pth.read_zip(archive))
+        return _read_pth("zip", pth.read_zip, archive)
     if data[257:262] == b"ustar":
-        return Contents("tar .pth", pth.read_tar(data))
+        return _read_pth("tar", pth.read_tar, data)
     if data.startswith(b"\x80"):
-        return Contents("legacy .pth", pth.read_legacy(data))
+        return _read_pth("legacy", pth.read_legacy, data)
+    for beginning, kind in OTHERS:
+        if data.startswith(beginning):
+            raise OtherFileError(kind)
+    if _looks_like_onnx(data):
+        raise OtherFileError(f"an ONNX model: {ORIGINAL}")
     if data.startswith(b"version https://git-lfs"):
         raise MalformedFileError(
             "it is a Git LFS pointer that stands for the real file (git lfs pull brings it)"
@@ -91,6 +109,19 @@ def _parse(data: bytes) -> Contents:
     if data.lstrip()[:1] == b"<":
         raise MalformedFileError("it is a web page, not a weight file")
     raise MalformedFileError("it is empty" if not data else "it is neither a .pth nor a .safetensors file")
+
+
+def _read_pth(kind: str, read: Callable[[Any, dict[str, None]], Any], source: Any) -> Contents:
+    left_out: dict[str, None] = {}
+    tree = read(source, left_out)
+    return Contents(f"{kind} .pth", tree, left_out=list(left_out))
+
+
+def _looks_like_onnx(data: bytes) -> bool:
+    """Whether it begins as a protobuf with a version number and another field that ONNX models have."""
+    return (
+        len(data) > 4 and data[0] == 0x08 and 3 <= data[1] < 0x20 and data[2] in b"\x12\x1a\x22\x32\x3a\x42"
+    )
 
 
 def _read_npz(archive: ZipArchive) -> dict[str, np.ndarray]:

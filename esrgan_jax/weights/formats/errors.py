@@ -5,9 +5,5 @@ class MalformedFileError(ValueError):
     """A file's bytes contradict themselves; the text goes on after "FILE cannot be read: "."""
 
 
-class ForbiddenGlobalError(MalformedFileError):
-    """A pickle names a Python object that weights do not need; `name` is what it names."""
-
-    def __init__(self, name: str):
-        super().__init__(f"it asks for the Python object {name}")
-        self.name = name
+class OtherFileError(ValueError):
+    """A file is whole, but no weight file; the text goes on after "FILE is " and has the way out."""

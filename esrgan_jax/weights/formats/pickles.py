@@ -1,21 +1,24 @@
 """A small pickle machine for files that nobody trusts: plain containers, few calls, bounded memory.
 
 Python's own unpickler calls whatever a file names and grows its memo to whatever index a file writes. This
-one builds dicts, lists, tuples, strings and numbers, looks every global up in a table, calls nothing outside
-it, and stops when what it has built would need more than `MAX_MEMORY` bytes.
+one builds dicts, lists, tuples, strings and numbers, and looks every global up in a table. What the table lacks
+becomes a `Placeholder`: nothing is imported, and nothing outside the table is called. It stops when what it has
+built would need more than `MAX_MEMORY` bytes.
 """
 
 import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from esrgan_jax.weights.formats.errors import ForbiddenGlobalError, MalformedFileError
+from esrgan_jax.weights.formats.errors import MalformedFileError
+from esrgan_jax.weights.formats.placeholder import Placeholder
 
 MAX_MEMORY = 48_000_000
 """Bytes, as estimated below. A checkpoint of both networks with their optimizers needs about 10 million."""
 
 MAX_LINE = 4096
 MAX_LONG = 255
+SAFE_KEYS = (str, bytes, bool, float, type(None))
 
 
 def load(
@@ -23,6 +26,7 @@ def load(
     start: int,
     known: Mapping[str, Any],
     persistent_load: Callable[[Any], Any] | None = None,
+    left_out: dict[str, None] | None = None,
 ) -> tuple[Any, int]:
     """Reads one pickle, as far as torch and Python's own pickler of any protocol write them for plain things.
 
@@ -32,15 +36,15 @@ def load(
       known: what global names such as "collections.OrderedDict" stand for. Functions among them may be
         called.
       persistent_load: turns a persistent id (a tuple or string) into an object.
+      left_out: gets the names that are not in `known`, in the order of the file.
 
     Returns:
       The object, and the offset behind the pickle. Dicts stay in their order; nothing is shared with `data`.
 
     Raises:
-      ForbiddenGlobalError: it names something that is not in `known`.
       DamagedError: it is no pickle, damaged, or needs too much memory.
     """
-    machine = _Machine(data, start, known, persistent_load)
+    machine = _Machine(data, start, known, persistent_load, {} if left_out is None else left_out)
     try:
         return machine.run(), machine.position
     except MalformedFileError:
@@ -53,9 +57,9 @@ def load(
 class _Machine:
     """The stack, the memo and one method an opcode."""
 
-    def __init__(self, data, start, known, persistent_load):
+    def __init__(self, data, start, known, persistent_load, left_out):
         self.data, self.position = memoryview(data), start
-        self.known, self.persistent_load = known, persistent_load
+        self.known, self.persistent_load, self.left_out = known, persistent_load, left_out
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
@@ -147,13 +151,19 @@ class _Machine:
     def append(self, items: list[Any]) -> None:
         self.charge(16 * len(items))
         target = self.stack[-1]
+        if isinstance(target, Placeholder):
+            target = target.parts
         if type(target) is not list:
             raise MalformedFileError("its pickle is damaged")
         target.extend(items)
 
     def set_items(self, items: list[Any]) -> None:
         self.charge(128 * len(items))
-        fill(self.stack[-1], zip(items[::2], items[1::2], strict=True))
+        target = self.stack[-1]
+        fill(
+            target.items if isinstance(target, Placeholder) else target,
+            zip(items[::2], items[1::2], strict=True),
+        )
 
     def remember(self, index: int) -> None:
         self.charge(144)
@@ -163,9 +173,15 @@ class _Machine:
 
     def look_up(self, module: str, name: str) -> None:
         full = f"{module}.{name}"
-        if full not in self.known:
-            raise ForbiddenGlobalError(ascii(full[:100])[1:-1])
-        self.push(self.known[full])
+        if full in self.known:
+            self.push(self.known[full])
+        else:
+            self.push_placeholder(full)
+
+    def push_placeholder(self, name: str, *parts: Any) -> None:
+        placeholder = Placeholder(name, *parts)
+        self.left_out[placeholder.name] = None
+        self.push(placeholder, 512 + 2 * len(placeholder.name))
 
     def stack_global(self) -> None:
         module, name = self.last(2)
@@ -173,13 +189,31 @@ class _Machine:
             raise MalformedFileError("its pickle is damaged")
         self.look_up(module, name)
 
-    def call(self) -> None:
-        function, arguments = self.last(2)
+    def call(self, function: Any, arguments: Any) -> None:
+        """Call what the table holds; a placeholder, which cannot be called, gives one that keeps the arguments."""
+        if isinstance(function, Placeholder):
+            self.push_placeholder(function.name, *[arguments] * bool(arguments))
+            return
         # Only the table holds anything that can be called, so this calls nothing else.
         if not callable(function) or type(arguments) is not tuple:
             raise MalformedFileError("its pickle is damaged")
         self.charge(128 * sum(len(value) for value in arguments if type(value) in (list, tuple)))
         self.push(function(*arguments), 256)
+
+    def instantiate(self, parts: list[Any]) -> None:
+        """Make an object of the class parts[0] as OBJ does."""
+        self.call(parts[0], tuple(parts[1:]))
+
+    def instance(self) -> None:
+        """Make an object as INST does, which names the class in place."""
+        self.look_up(self.line(), self.line())
+        self.call(self.stack.pop(), tuple(self.since_mark()))
+
+    def build(self, state: Any) -> None:
+        """An object's further state: that of torch's own tensors and dicts has nothing that weights need."""
+        self.charge(16)
+        if isinstance(self.stack[-1], Placeholder):
+            self.stack[-1].parts.append(state)
 
     def persistent(self, identity: Any) -> None:
         if self.persistent_load is None:
@@ -188,16 +222,15 @@ class _Machine:
 
 
 def fill(target: Any, pairs: Any) -> None:
-    """Puts pairs into a dict; keys are strings and sizes.
+    """Puts pairs into a dict; keys other than strings and small numbers are replaced.
 
     Hashing a deep tuple could exhaust the C stack, and huge integers can be chosen to collide.
     """
     if type(target) is not dict:
         raise MalformedFileError("its pickle is damaged")
     for key, value in pairs:
-        if type(key) not in (str, bytes, bool, type(None)) and not (type(key) is int and 0 <= key < 2**60):
-            raise MalformedFileError("its pickle has a dict with keys that are neither names nor numbers")
-        target[key] = value
+        is_small = type(key) is int and abs(key) < 2**60
+        target[key if is_small or type(key) in SAFE_KEYS else Placeholder("key", key)] = value
 
 
 def ordered_dict(pairs: Any = ()) -> dict:
@@ -246,6 +279,8 @@ _STEPS: dict[int, Callable[[_Machine], Any]] = {
     ord("B"): lambda m: m.raw(m.number("I")),
     ord("C"): lambda m: m.raw(m.number("B")),
     0x8E: lambda m: m.raw(m.number("Q")),
+    0x96: lambda m: m.raw(m.number("Q")),
+    0x98: lambda m: None,  # the buffer on the stack is read-only
     ord("V"): lambda m: m.push(m.line(), 4 * MAX_LINE),
     ord("X"): lambda m: m.text(m.number("I")),
     0x8C: lambda m: m.text(m.number("B")),
@@ -267,10 +302,18 @@ _STEPS: dict[int, Callable[[_Machine], Any]] = {
     0x90: lambda m: m.append(m.since_mark()),
     0x91: lambda m: m.tuple(m.since_mark()),
     ord("c"): lambda m: m.look_up(m.line(), m.line()),
-    ord("i"): lambda m: m.look_up(m.line(), m.line()),  # protocol 0's call: refused by name like any other
     0x93: _Machine.stack_global,
-    ord("R"): _Machine.call,
-    ord("b"): lambda m: m.last(1),  # an object's further state: torch keeps nothing there that weights need
+    # Further ways to name a class: by a number in Python's registry of extensions, which nobody here fills.
+    0x82: lambda m: m.push_placeholder(f"extension {m.number('B')}"),
+    0x83: lambda m: m.push_placeholder(f"extension {m.number('H')}"),
+    0x84: lambda m: m.push_placeholder(f"extension {m.number('i')}"),
+    # Further ways to make an object of a class: INST and OBJ of protocol 0 and 1, NEWOBJ and NEWOBJ_EX.
+    ord("R"): lambda m: m.call(*m.last(2)),
+    ord("i"): _Machine.instance,
+    ord("o"): lambda m: m.instantiate(m.since_mark()),
+    0x81: lambda m: m.call(*m.last(2)),
+    0x92: lambda m: m.instantiate(m.last(3)),
+    ord("b"): lambda m: m.build(m.last(1)[0]),
     ord("P"): lambda m: m.persistent(m.line()),
     ord("Q"): lambda m: m.persistent(m.last(1)[0]),
     ord("p"): lambda m: m.remember(int(m.line())),

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from esrgan_jax.weights.formats import pickles
-from esrgan_jax.weights.formats.archives import ZipArchive, tar_members
-from esrgan_jax.weights.formats.errors import MalformedFileError
+from esrgan_jax.weights.formats.archives import ZipArchive, listing, tar_members
+from esrgan_jax.weights.formats.errors import MalformedFileError, OtherFileError
+from esrgan_jax.weights.formats.placeholder import Placeholder
 from esrgan_jax.weights.formats.storages import (
     MAX_DIMENSIONS,
     STORAGES,
@@ -29,23 +30,29 @@ LEGACY_PROTOCOL = 1001
 ALIGNMENT = 64  # where torch lets storages begin in a zip
 
 
-def read_zip(archive: ZipArchive) -> Any:
-    """The object in a zip .pth: dicts, lists and numbers, tensors as arrays.
+def read_zip(archive: ZipArchive, left_out: dict[str, None]) -> Any:
+    """The object in a zip .pth: dicts, lists and numbers, tensors as arrays, placeholders for all else.
+
+    Args:
+      archive: the file.
+      left_out: gets the names of what the placeholders stand for.
 
     Raises:
       DamagedError: damaged, or something other than weights.
     """
     roots = [name.removesuffix("data.pkl") for name in archive.names() if name.endswith("/data.pkl")]
     if len(roots) != 1:
-        raise MalformedFileError("its zip archive holds no data.pkl: PyTorch did not write it")
+        raise OtherFileError(f"a zip archive {listing(archive.names())}")
     root = roots[0]
     if f"{root}constants.pkl" in archive.names():
         raise MalformedFileError("it is a TorchScript program, not a state dict")
     big_endian = f"{root}byteorder" in archive.names() and archive.read(f"{root}byteorder") == b"big"
     raws: dict[str, memoryview] = {}
 
-    def persistent_load(identity: Any) -> np.ndarray:
+    def persistent_load(identity: Any) -> Any:
         _, storage_class, key, _, count = _storage_identity(identity, 5)
+        if isinstance(storage_class, Placeholder):
+            return storage_class
         dtype = storage_dtype(storage_class)
         if key not in raws:
             raws[key] = archive.read(f"{root}data/{key}")
@@ -53,11 +60,12 @@ def read_zip(archive: ZipArchive) -> Any:
             raise MalformedFileError("it has a storage of another size than it says")
         return make_storage(raws[key], dtype, big_endian)
 
-    return pickles.load(archive.read(f"{root}data.pkl"), 0, TensorBuilder().known(), persistent_load)[0]
+    pickle = archive.read(f"{root}data.pkl")
+    return pickles.load(pickle, 0, TensorBuilder().known(), persistent_load, left_out)[0]
 
 
-def read_legacy(data: bytes) -> Any:
-    """The object in a legacy .pth: dicts, lists and numbers, tensors as arrays.
+def read_legacy(data: bytes, left_out: dict[str, None]) -> Any:
+    """The object in a legacy .pth, as `read_zip`.
 
     Raises:
       DamagedError: damaged, or something other than weights.
@@ -95,7 +103,7 @@ def read_legacy(data: bytes) -> Any:
             raise MalformedFileError("it has a storage of two types")
         return storage if part is None else storage_part(storage, *part[1:])
 
-    return pickles.load(data, start, known, persistent_load)[0]
+    return pickles.load(data, start, known, persistent_load, left_out)[0]
 
 
 def _nothing(*_: Any) -> None:
@@ -111,14 +119,17 @@ def _storage_identity(identity: Any, length: int) -> tuple:
     return identity
 
 
-def read_tar(data: bytes) -> Any:
-    """The object in a tar .pth: dicts, lists and numbers, tensors as arrays.
+def read_tar(data: bytes, left_out: dict[str, None]) -> Any:
+    """The object in a tar .pth, as `read_zip`.
 
     Raises:
       DamagedError: damaged, or something other than weights.
     """
     members = tar_members(data)
-    for name in ("storages", "tensors", "pickle"):
+    parts = ("storages", "tensors", "pickle")
+    if not members.keys() & parts:
+        raise OtherFileError(f"a tar archive {listing(list(members))}")
+    for name in parts:
         if name not in members:
             raise MalformedFileError(f"it is a tar archive without {name}: PyTorch did not write it")
     builder = TensorBuilder()
@@ -147,7 +158,7 @@ def read_tar(data: bytes) -> Any:
             objects[storage], numbers[-1], numbers[:dimensions], numbers[dimensions:-1]
         )
 
-    return pickles.load(members["pickle"], 0, known, lambda identity: objects[int(identity)])[0]
+    return pickles.load(members["pickle"], 0, known, lambda identity: objects[int(identity)], left_out)[0]
 
 
 def write_zip(path: Path, tree: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from esrgan_jax.weights.formats.errors import MalformedFileError
 from esrgan_jax.weights.formats.pickles import ordered_dict
+from esrgan_jax.weights.formats.placeholder import Placeholder
 
 STORAGES = {
     "FloatStorage": np.dtype(np.float32),
@@ -23,6 +24,22 @@ STORAGES = {
     "BoolStorage": np.dtype(np.bool_),
 }
 """The name of a torch storage class -> the dtype of its elements."""
+
+OPAQUE = {
+    "torch.QInt8Storage": np.dtype("V1"),
+    "torch.QUInt8Storage": np.dtype("V1"),
+    "torch.QInt32Storage": np.dtype("V4"),
+    "torch.ComplexFloatStorage": np.dtype("V8"),
+    "torch.ComplexDoubleStorage": np.dtype("V16"),
+    "torch.storage.UntypedStorage": np.dtype("V1"),
+}
+"""Storages whose elements are bytes without a meaning here: quantised and complex numbers, and those of `DTYPES`."""
+
+DTYPES = {
+    f"torch.{name}": np.dtype(getattr(ml_dtypes, name))
+    for name in ("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz")
+}
+"""Dtypes that have no storage class of their own."""
 
 MAX_DIMENSIONS = 8
 MAX_EXPANSION = 16_000_000
@@ -43,15 +60,29 @@ class TensorBuilder:
         """Every Python object that a file of weights may name, and what it stands for here."""
         return {
             **_CLASSES,
+            **OPAQUE,
+            **DTYPES,
             **{name.replace("Storage", "Tensor"): None for name in _CLASSES},  # tar files name these idly
             "collections.OrderedDict": ordered_dict,
             "torch._utils._rebuild_tensor_v2": self.build,
             "torch._utils._rebuild_tensor": self.build,  # before torch 0.4
             "torch._utils._rebuild_parameter": lambda tensor, *_: tensor,
+            "torch._utils._rebuild_parameter_with_state": lambda tensor, *_: tensor,
+            "torch._utils._rebuild_tensor_v3": self._build_of_dtype,
+            "torch._utils._rebuild_qtensor": self.build,
+            # A tensor of another class, or with attributes: a plain tensor.
+            "torch._tensor._rebuild_from_type_v2": lambda function, _, parts, *__: function(*parts),
         }
 
-    def build(self, storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> np.ndarray:
+    def _build_of_dtype(self, storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> Any:
+        dtype = rest[2]
+        known = type(storage) is np.ndarray and isinstance(dtype, np.dtype)
+        return self.build(storage.view(dtype) if known else dtype, offset, shape, strides)
+
+    def build(self, storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Any:
         """A tensor as a read-only view of its storage; gradients and hooks are left out.
+
+        A placeholder for a storage gives one for the tensor.
 
         Args:
           storage: a flat array.
@@ -62,6 +93,8 @@ class TensorBuilder:
         Raises:
           DamagedError: it reaches beyond its storage, or all are far larger than their storages.
         """
+        if isinstance(storage, Placeholder):
+            return storage
         if type(storage) is not np.ndarray or len(shape) != len(strides):
             raise MalformedFileError("it has a tensor without a storage")
         numbers = (offset, *shape, *strides)
