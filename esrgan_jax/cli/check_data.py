@@ -79,7 +79,7 @@ def _bar(images: Iterable[Any], total: int) -> Iterable[Any]:
 
 
 def _as_json(args: argparse.Namespace, report: CheckReport) -> dict[str, Any]:
-    from esrgan_jax.data.inspection import CONVERTED, DUPLICATE, STOPS
+    from esrgan_jax.data.inspection import CONVERTED, NOTED, STOPS
 
     def listed(kinds: tuple[str, ...]) -> dict[str, Any]:
         return {
@@ -98,18 +98,18 @@ def _as_json(args: argparse.Namespace, report: CheckReport) -> dict[str, Any]:
         "trains": report.trains,
         "stops": listed(STOPS),
         "converted": listed(CONVERTED),
-        "noted": listed((DUPLICATE,)),
+        "noted": listed(NOTED),
     }
 
 
 def _print(report: CheckReport) -> None:
-    from esrgan_jax.data.inspection import CONVERTED, DUPLICATE, STOPS
+    from esrgan_jax.data.inspection import CONVERTED, NOTED, STOPS
 
     print(f"{report.images} images, all of them read")
     for title, kinds in (
         ("stops training", STOPS),
         ("only converted", CONVERTED),
-        ("only noted", (DUPLICATE,)),
+        ("only noted", NOTED),
     ):
         found = {kind: report.found[kind] for kind in kinds if kind in report.found}
         if found:

@@ -68,12 +68,13 @@ class FolderSource:
         self._cache = cache_dir() / "lr" / f"x{scale}"
         partners = LrNames(hr, lr, scale, lr_template)
         self.files: list[Path] = []  # of HR
+        self.others = partners.others
         self.lr_files: list[Path] | None = None if lr is None else []
         self._sizes: list[tuple[int, int]] = []
         for file in partners.hr_files:
             try:
-                partner = partners.lr_file(file)
                 size = image_size(file)
+                partner = partners.lr_file(file)
                 check_sizes(scale, file, size, partner, image_size(partner) if partner else None)
             except DataError as error:
                 if skipped is None or (file == partners.hr_files[-1] and not self.files):

@@ -15,7 +15,10 @@ from PIL import UnidentifiedImageError
 from esrgan_jax.data.lr_names import LrNames
 from esrgan_jax.data.pairs import PairSource, check_sizes, size_text
 from esrgan_jax.errors import DataError
-from esrgan_jax.imaging.rgb_files import open_with_pillow, read_errors, read_rgb
+from esrgan_jax.imaging.kinds import OTHER_SUFFIXES
+from esrgan_jax.imaging.open_image import NoFileError, open_file, open_with_pillow, read_errors
+from esrgan_jax.imaging.rgb_files import read_rgb
+from esrgan_jax.imaging.search import natural_key
 from esrgan_jax.system.devices import available_cores
 
 STOPS = ("not an image", "corrupt", "too small", "no LR image", "wrong scale")
@@ -26,6 +29,11 @@ CONVERTED = ("grey", "16-bit", "alpha", "CMYK", "palette")
 
 DUPLICATE = "duplicate"
 """Kind of an image with the same pixels as an earlier one."""
+
+OTHER_FORMAT = "other format"
+"""Kind of a picture whose format is not read: it is no image of the set."""
+
+NOTED = (DUPLICATE, OTHER_FORMAT)
 
 
 class Finding(NamedTuple):
@@ -103,7 +111,12 @@ def inspect_folder(
                     findings.append(Finding("wrong scale", str(file), str(error)))
         return _Inspected(str(file), findings, digest)
 
-    return _inspect_all(inspect, partners.hr_files, progress)
+    report = _inspect_all(inspect, sorted(partners.hr_files, key=natural_key), progress)
+    for file in sorted(partners.others, key=natural_key):
+        kind = OTHER_SUFFIXES[file.suffix.lower()]
+        detail = f"{file} is {kind.name} and left out: {kind.way_out}."
+        report.found.setdefault(OTHER_FORMAT, {})[str(file)] = detail
+    return report
 
 
 def inspect_source(
@@ -156,11 +169,15 @@ def _inspect_file(file: Path) -> tuple[list[Finding], tuple[int, int] | None, by
     """Return findings, (height, width) and a digest of the pixels; None for both if they cannot be read."""
     name = str(file)
     try:
-        with read_errors(file), open_with_pillow(file) as header:
+        with (
+            read_errors(file),
+            open_file(file) as opened,
+            open_with_pillow(opened, header_only=True) as header,
+        ):
             stored = _stored_as(header)
         image = read_rgb(file)
     except DataError as error:
-        unknown = isinstance(error.__cause__, UnidentifiedImageError)
+        unknown = isinstance(error, NoFileError) or isinstance(error.__cause__, UnidentifiedImageError)
         return [Finding("not an image" if unknown else "corrupt", name, str(error))], None, None
     if "grey" not in stored and _is_grey(image):
         stored["grey"] = "three equal channels"

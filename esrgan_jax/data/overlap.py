@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from esrgan_jax.errors import DataError
+from esrgan_jax.imaging.open_image import open_file
 
 LISTED = 5
 
@@ -44,5 +45,5 @@ def check_overlap(train: Any, validation: Any) -> None:
 
 
 def _digest(file: Path) -> bytes:
-    with file.open("rb") as opened:
+    with open_file(file) as opened:
         return hashlib.file_digest(opened, "sha256").digest()

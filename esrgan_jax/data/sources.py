@@ -102,6 +102,7 @@ class Mixture:
         self.weights: list[float] = list(weights) or list(self.sizes)
         self.sources = list(sources)
         self.files = [file for source in sources for file in getattr(source, "files", ())]
+        self.others = [file for source in sources for file in getattr(source, "others", ())]
         self._offsets = [0, *itertools.accumulate(self.sizes)]
 
     def __len__(self) -> int:

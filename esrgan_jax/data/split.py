@@ -11,6 +11,7 @@ from pathlib import Path
 from esrgan_jax.data.folder import FolderSource
 from esrgan_jax.data.pairs import Pair
 from esrgan_jax.errors import DataError
+from esrgan_jax.imaging.open_image import file_status
 from esrgan_jax.imaging.rgb_files import read_rgb
 
 PREFIX = "split:"
@@ -68,6 +69,7 @@ class SplitSource:
                 "choose another --workdir."
             )
         self.files = [self._source.files[index] for index in self._indices]
+        self.others = self._source.others
         lr_files = self._source.lr_files
         self.lr_files = None if lr_files is None else [lr_files[index] for index in self._indices]
 
@@ -109,10 +111,8 @@ def choose_held_out(contents: Iterable[str]) -> tuple[str, ...]:
 
 def _read_content(file: Path) -> str | DataError:
     try:
-        status = file.stat()
+        status = file_status(file)
         return _digest(file.resolve(), status.st_size, status.st_mtime_ns)
-    except OSError as error:
-        return DataError(f"{file} cannot be opened ({error.strerror}): check the path.")
     except DataError as error:
         return error
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from esrgan_jax.data.pairs import Pair, PairSource, check_sizes, paired
 from esrgan_jax.data.sources import open_pairs
 from esrgan_jax.errors import ConfigError, DataError
-from esrgan_jax.imaging.rgb_files import IMAGE_SUFFIXES, image_size, read_rgb
+from esrgan_jax.imaging.kinds import IMAGE_SUFFIXES
+from esrgan_jax.imaging.rgb_files import image_size, read_rgb
 from esrgan_jax.system.files import user_path
 
 SET_LAYOUTS = {

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from esrgan_jax.imaging.color import rgb_to_y, to_float, to_uint8
+    from esrgan_jax.imaging.kinds import IMAGE_SUFFIXES
     from esrgan_jax.imaging.resize import imresize
-    from esrgan_jax.imaging.rgb_files import IMAGE_SUFFIXES, find_images, image_size, read_rgb, write_png
+    from esrgan_jax.imaging.rgb_files import image_size, read_rgb, write_png
+    from esrgan_jax.imaging.search import find_images
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -20,7 +22,9 @@ __all__ = [
     "write_png",
 ]
 
-_HOMES = {"imresize": "resize", "rgb_to_y": "color", "to_float": "color", "to_uint8": "color"}
+_HOMES = {"IMAGE_SUFFIXES": "kinds", "find_images": "search", "imresize": "resize"} | dict.fromkeys(
+    ("rgb_to_y", "to_float", "to_uint8"), "color"
+)
 
 
 def __getattr__(name: str) -> Any:

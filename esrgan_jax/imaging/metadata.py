@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from PIL import ExifTags, Image
+
+from esrgan_jax.imaging import png_texts
 
 _ORIENTATION = 0x0112
 _PIXEL_SIZE = (0xA003, 0xA002)  # of the EXIF block: height, width
@@ -34,7 +34,6 @@ _DESCRIPTIVE = {
 
 # Chunks that still hold for an enlarged picture: colours and texts, not those about its samples.
 _PNG_CHUNKS = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"tEXt", b"zTXt", b"iTXt")
-_PNG_OTHERWISE = (b"XML:com.adobe.xmp\0", b"Raw profile type ")  # texts that are XMP and EXIF
 
 
 @dataclass(frozen=True)
@@ -88,9 +87,13 @@ def read_metadata(picture: Image.Image, data: bytes) -> tuple[Metadata, int, tup
     if xmp:
         xmp = re.sub(rb'(tiff:Orientation(?:="|>))\d', rb"\g<1>1", xmp)
     dpi = picture.info.get("dpi")
-    chunks = tuple(_png_chunks(data)) if picture.format == "PNG" else ()
+    icc: bytes | None = picture.info.get("icc_profile") or None
+    chunks: tuple[tuple[bytes, bytes], ...] = ()
+    if picture.format == "PNG":
+        icc, chunks, lost = _png_texts(data)
+        notes += lost
     metadata = Metadata(
-        icc=picture.info.get("icc_profile") or None,
+        icc=icc,
         exif=exif,
         xmp=xmp or None,
         dpi=(float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 else None,
@@ -122,11 +125,17 @@ def _to_bytes(exif: Image.Exif) -> bytes:
     return exif.tobytes().removeprefix(b"Exif\0\0")
 
 
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    position = 8
-    while position + 8 <= len(data):
-        length, kind = struct.unpack(">I4s", data[position : position + 8])
-        content = data[position + 8 : position + 8 + length]
-        if kind in _PNG_CHUNKS and not content.startswith(_PNG_OTHERWISE):
-            yield kind, content
-        position += 12 + length
+def _png_texts(data: bytes) -> tuple[bytes | None, tuple[tuple[bytes, bytes], ...], tuple[str, ...]]:
+    """Return colour profile, chunks to be kept, and notes on what was left out of a PNG."""
+    icc: bytes | None = None
+    kept, notes = [], []
+    for kind, content in png_texts.chunks(data):
+        if kind == b"iCCP":
+            icc = png_texts.read_profile(content)
+            if icc is None:
+                notes.append("its colour profile is damaged, or larger than 16 MB, and was left out")
+        elif kind in _PNG_CHUNKS and not content.startswith(png_texts.EMBEDDED):
+            kept.append((kind, content))
+        elif kind in _PNG_CHUNKS and png_texts.embedded_text(kind, content) is None:
+            notes.append("XMP or EXIF data in it is damaged, or larger than 1 MB, and was left out")
+    return icc, tuple(kept), tuple(notes)

@@ -13,9 +13,11 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from esrgan_jax.errors import DataError
+from esrgan_jax.imaging import png_texts
 from esrgan_jax.imaging.metadata import read_metadata
+from esrgan_jax.imaging.open_image import open_with_pillow, read_bytes, read_errors
 from esrgan_jax.imaging.picture import Picture
-from esrgan_jax.imaging.rgb_files import open_with_pillow, read_errors, refuse_separate_planes
+from esrgan_jax.imaging.rgb_files import refuse_layouts
 
 if TYPE_CHECKING:
     from jaxtyping import UInt
@@ -29,22 +31,27 @@ _WHITE_IS_ZERO, _PREMULTIPLIED, _REDUCED = 0, 1, 1
 _PNG_GREY_ALPHA = 4
 
 
-def read_picture(path: str | os.PathLike) -> Picture:
+def read_picture(path: str | os.PathLike, *, first_frame: bool = False) -> Picture:
     """Read a picture file with all that belongs to it.
 
     8 or 16 bits per value stay, as do grey and alpha; the EXIF orientation is applied. Palettes become RGB; CMYK
     and Lab become sRGB by the file's colour profile (CMYK without one as in Pillow). The picture's notes say so.
+    AVIF and HEIC are read as 8 bits.
+
+    Args:
+      path: a PNG, JPEG, WebP, BMP, GIF, TIFF of at most 16 bits per value, AVIF (if Pillow reads it) or HEIC (if
+        pillow-heif is installed).
+      first_frame: take the first one of several frames or pages, which are refused otherwise.
 
     Raises:
-      DataError: the file is missing, incomplete, damaged, animated, has several pages, or is no PNG, JPEG, WebP,
-        BMP or TIFF of at most 16 bits per value.
+      DataError: the file is missing, incomplete, damaged, animated, has several pages, or is of another kind.
     """
     path = Path(path)
-    with read_errors(path):
-        data = path.read_bytes()
-        with open_with_pillow(io.BytesIO(data)) as opened:
-            file: Any = opened  # tags and frames belong to some formats only
-            _refuse_multi_page(file, path)
+    with read_errors(path, for_sets=False):
+        data = read_bytes(path)
+        with open_with_pillow(io.BytesIO(data), for_sets=False) as file:
+            frames = _first_frame(file, path, first_frame)
+            refuse_layouts(file, path)
             depth = _depth(file, data, path)
             # Without an orientation tag a TIFF may have one in XMP; Pillow applies it and OpenCV does not.
             in_xmp = depth == 16 and file.format == "TIFF" and _ORIENTATION not in file.tag_v2
@@ -58,33 +65,43 @@ def read_picture(path: str | os.PathLike) -> Picture:
                 pixels, alpha, notes = decode_8_bits(file, depth)
             if file.mode in ("CMYK", "LAB"):
                 metadata = dataclasses.replace(metadata, icc=None)
-            elif file.format == "MPO" and getattr(file, "n_frames", 1) > 1:
+            elif file.format == "MPO" and frames:
                 metadata = dataclasses.replace(metadata, xmp=None)
-                notes += ("it holds further pictures (depth, brightness, ...), which were left out",)
     space = {2: b"GRAY", 3: b"RGB "}[pixels.ndim]
     if metadata.icc is not None and metadata.icc[16:20] != space:
         metadata = dataclasses.replace(metadata, icc=None)
         notes += ("its colour profile is for pictures of another kind and was left out",)
     if alpha is not None:
         alpha = _apply_orientation(alpha, orientation)
-    return Picture(_apply_orientation(pixels, orientation), alpha, metadata, lost + notes)
+    return Picture(_apply_orientation(pixels, orientation), alpha, metadata, lost + notes + frames)
 
 
-def _refuse_multi_page(file: Any, path: Path) -> None:
-    """Raise for animations and TIFFs of several pages; smaller versions of the first page do not count."""
-    frames = getattr(file, "n_frames", 1)
-    if frames == 1 or file.format == "MPO":  # a phone's photo with a depth map beside it
-        return
+def _first_frame(file: Any, path: Path, accepted: bool) -> tuple[str, ...]:
+    """Return notes about further frames or pages; smaller versions of the first page do not count.
+
+    Raises:
+      DataError: there are some, and taking the first one is not `accepted`.
+    """
+    count = getattr(file, "n_frames", 1)
+    if count == 1:
+        return ()
+    if file.format in ("MPO", "HEIF"):  # a phone's photo with a depth map beside it
+        return ("it holds further pictures (depth, brightness, ...), which were left out",)
+    words = f"is animated ({count} frames)"
     if file.format == "TIFF":
         pages = 0
-        for page in range(frames):
+        for page in range(count):
             file.seek(page)
             pages += not file.tag_v2.get(_SUBFILE, 0) & _REDUCED
         file.seek(0)
-        if pages > 1:
-            raise DataError(f"{path} has {pages} pages: save each page as one file.")
-        return
-    raise DataError(f"{path} is animated ({frames} frames): save each frame as one file.")
+        if pages <= 1:
+            return ()
+        words = f"has {pages} pages"
+    if accepted:
+        return (f"it {words}: the first was taken",)
+    raise DataError(
+        f"{path} {words}: save each as one file, or take the first one (--first-frame of esrgan-jax upscale)."
+    )
 
 
 def _depth(file: Any, data: bytes, path: Path) -> int:
@@ -97,15 +114,13 @@ def _depth(file: Any, data: bytes, path: Path) -> int:
     if len(bits) > 1 or not bits <= {1, 2, 4, 8, 16} or set(file.tag_v2.get(_SAMPLE_FORMAT, (1,))) - {1, 4}:
         words = {2: "signed ", 3: "floating-point "}.get(file.tag_v2.get(_SAMPLE_FORMAT, (1,))[0], "")
         raise DataError(f"{path} has {words}values of {max(bits)} bits: save it with 8 or 16 bits.")
-    depth = bits.pop()
-    if depth == 16:
-        refuse_separate_planes(file, path)
-    return depth
+    return bits.pop()
 
 
 def _decode_16_bits(file: Any, data: bytes) -> Samples:
     flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
-    values: Any = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    without_texts = png_texts.without_texts(io.BytesIO(data)).read()
+    values: Any = cv2.imdecode(np.frombuffer(without_texts, np.uint8), flags)
     if values is None or values.dtype != np.uint16 or sorted(values.shape[:2]) != sorted(file.size):
         raise ValueError("16-bit values in an unknown layout")
     tags = file.tag_v2 if file.format == "TIFF" else {}

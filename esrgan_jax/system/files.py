@@ -1,6 +1,7 @@
 """Writing files atomically, and the folder of the project's cache."""
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -8,6 +9,23 @@ from pathlib import Path
 
 from esrgan_jax.errors import ConfigError
 from esrgan_jax.system.surroundings import note
+
+_LONGEST_SUFFIX = 16
+_NAME_ERRORS = {
+    errno.ENAMETOOLONG,
+    errno.EINVAL,
+    errno.EILSEQ,
+    errno.ELOOP,
+    errno.EISDIR,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EEXIST,
+}
+
+
+def is_about_the_name(error: OSError) -> bool:
+    """Return whether a file could not be written because of its name or path, and others beside it can be."""
+    return error.errno in _NAME_ERRORS
 
 
 @contextlib.contextmanager
@@ -22,7 +40,9 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+    # Its name has a length of its own, so that any name that `path` may have can be written.
+    suffix = path.suffix if len(path.suffix) < _LONGEST_SUFFIX else ""
+    handle, name = tempfile.mkstemp(prefix=".new-", suffix=suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:

@@ -16,7 +16,9 @@ from ml_collections import ConfigDict
 from esrgan_jax.data.pairs import size_text
 from esrgan_jax.data.split import PREFIX, choose_held_out, read_contents
 from esrgan_jax.errors import ConfigError, DataError
-from esrgan_jax.imaging.rgb_files import IMAGE_SUFFIXES, find_images, image_size
+from esrgan_jax.imaging.kinds import IMAGE_SUFFIXES
+from esrgan_jax.imaging.rgb_files import image_size
+from esrgan_jax.imaging.search import find_images
 from esrgan_jax.runs.folder import iterations, read_config
 from esrgan_jax.system import devices, memory, parallel
 from esrgan_jax.system.progress import duration

@@ -93,7 +93,7 @@ def test_training_skips_and_counts_them(mixed_bag, tmp_path, capsys):
     assert scores["psnr_y"] > 0
     log = (tmp_path / "run/train.log").read_text()
     assert "8 images to train on" in log  # text.png and tiny.png are found from their headers
-    assert f"2 bad images are skipped: {mixed_bag / 'text.png'} is not" in log
+    assert f"2 bad images are skipped: {mixed_bag / 'text.png'} is a text file" in log
     assert "3 bad images are skipped" in log
     assert f"{mixed_bag / 'truncated.png'} is incomplete or damaged" in log
     assert "psnr      8/8" in log

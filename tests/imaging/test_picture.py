@@ -301,15 +301,18 @@ def test_phone_photo_with_a_second_picture(tmp_path):
     assert "further pictures" in picture.notes[0]
 
 
-def test_animations_are_refused(tmp_path):
-    frames = [Image.fromarray(random((8, 8, 3), seed=seed)) for seed in range(3)]
-    for suffix in ("png", "webp"):
-        frames[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:], duration=40)
-        assert "animated (3 frames)" in refused(tmp_path / f"a.{suffix}")
-    frames[0].save(tmp_path / "a.tif", save_all=True, append_images=frames[1:])
-    assert "3 pages" in refused(tmp_path / "a.tif")
-    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    assert "GIF" in refused(tmp_path / "a.gif")
+@pytest.mark.parametrize("suffix", ["png", "webp", "tif", "gif", "avif"])
+def test_of_an_animation_the_first_frame_on_request(tmp_path, suffix):
+    frames = [Image.fromarray(np.full((8, 8, 3), level, np.uint8)) for level in (0, 100, 200)]
+    options = {} if suffix == "tif" else {"duration": 40}
+    path = tmp_path / f"a.{suffix}"
+    frames[0].save(path, save_all=True, append_images=frames[1:], **options)
+    words = "has 3 pages" if suffix == "tif" else r"is animated \(3 frames\)"
+    assert re.search(f"{words}: save each as one file, or .*--first-frame", refused(path))
+    picture = read_picture(path, first_frame=True)
+    assert picture.pixels.shape == (8, 8, 3)
+    assert picture.pixels.max() <= 4
+    assert re.search(f"it {words}: the first was taken", picture.notes[-1])
 
 
 def test_tiff_with_a_smaller_version_of_itself(tmp_path):

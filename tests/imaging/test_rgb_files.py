@@ -180,7 +180,7 @@ def test_damaged_files_print_nothing(tmp_path, capfd):
 def test_other_files_are_named(tmp_path):
     text = tmp_path / "text.png"
     text.write_text("not a picture")
-    assert "is not a PNG" in unreadable(text)
+    assert "is a text file" in unreadable(text)
     assert "No such file" in unreadable(tmp_path / "missing.png")
     assert "cannot be opened" in unreadable(tmp_path)
     for path in (text, tmp_path / "missing.png"):

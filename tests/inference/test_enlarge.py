@@ -207,7 +207,7 @@ def test_files_of_16_bits(upscaler, tmp_path):
 
 def test_files_that_cannot_be_read(upscaler, tmp_path):
     (tmp_path / "a.png").write_text("no picture")
-    with pytest.raises(DataError, match=r"a\.png is not a PNG"):
+    with pytest.raises(DataError, match=r"a\.png is a text file"):
         upscaler(tmp_path / "a.png")
     with pytest.raises(DataError, match=r"b\.png cannot be opened"):
         upscaler([pixels(4, 4), str(tmp_path / "b.png")])

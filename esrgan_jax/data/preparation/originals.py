@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import tempfile
 import zipfile
 import zlib
@@ -15,6 +16,7 @@ import numpy as np
 from esrgan_jax.data.lr_names import LrNames
 from esrgan_jax.data.pairs import check_sizes
 from esrgan_jax.errors import DataError
+from esrgan_jax.imaging.kinds import describe_left_out
 from esrgan_jax.imaging.rgb_files import read_rgb
 
 
@@ -131,7 +133,7 @@ class Original:
 
 
 def folder_originals(hr: Path, lr: Path | None, scale: int, lr_template: str | None = None) -> list[Original]:
-    """Return the pictures of a folder and its subfolders, in a fixed order.
+    """Return the pictures of a folder and its subfolders, in a fixed order; say which others it holds.
 
     Args:
       hr: folder of HR images.
@@ -144,6 +146,8 @@ def folder_originals(hr: Path, lr: Path | None, scale: int, lr_template: str | N
       ConfigError: a template without "{name}".
     """
     partners = LrNames(hr, lr, scale, lr_template)
+    if partners.others:
+        print(f"note      {describe_left_out(partners.others)}", file=sys.stderr)
     found = []
     for file in partners.hr_files:
         partner: ImageFile | str | None = None

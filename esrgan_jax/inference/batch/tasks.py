@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from esrgan_jax.errors import ConfigError
-from esrgan_jax.imaging.rgb_files import IMAGE_SUFFIXES, find_images
+from esrgan_jax.imaging.kinds import IMAGE_SUFFIXES
+from esrgan_jax.imaging.search import find_images
 from esrgan_jax.imaging.write_picture import WRITABLE, format_of
 
 

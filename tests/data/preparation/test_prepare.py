@@ -187,7 +187,7 @@ def test_bad_pictures_are_an_error_that_loses_nothing(with_bad_ones, prepared, t
     assert sentence.startswith("2 of 23 pictures cannot be used, the first because: ")
     assert "--on-bad-image=skip" in sentence
     bad = capsys.readouterr().err
-    assert f"{with_bad_ones}/text.png is not a PNG" in bad
+    assert f"{with_bad_ones}/text.png is a text file" in bad
     assert f"{with_bad_ones}/half.png is incomplete" in bad
     assert not (tmp_path / "sets/mine/1.0.0").exists()
     with pytest.raises(DataError, match="TFDS knows no data set"):
