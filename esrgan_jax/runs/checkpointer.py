@@ -17,6 +17,9 @@ from esrgan_jax.runs import checkpoint
 from esrgan_jax.runs.checkpoint import BEST, DAMAGED, UNFINISHED, DamagedCheckpointError, StageProgress
 from esrgan_jax.runs.folder import iterations, newest_stage, stage_folder
 
+MOST_FAILURES = 3
+"""After so many saves in a row that failed a run stops: what it trained since the newest checkpoint would be lost."""
+
 
 class Checkpointer:
     """Saves a stage in the background and deletes what is no longer wanted, once the newer one is whole.
@@ -29,7 +32,8 @@ class Checkpointer:
       keep_every: those after every so many iterations stay too; 0: none. The best one always does.
 
     Attributes:
-      problem: why the last save failed, None if it did not; after the first one training goes on and tries again.
+      problem: why the last save failed, None if it did not; training goes on and tries again, unless nothing was
+        ever saved, or not for `MOST_FAILURES` times in a row.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class Checkpointer:
         keep_every: int = 0,
     ):
         self.problem: str | None = None
+        self._failures = 0  # in a row
         self._run_folder, self._stage, self._config = run_folder, stage, config or {}
         self._max_to_keep, self._keep_every = max_to_keep, keep_every
         self._folder = stage_folder(run_folder, stage)
@@ -92,7 +97,8 @@ class Checkpointer:
         """Start saving; the states may be donated at once. An iteration that is there already is left alone.
 
         Raises:
-          CheckpointError: the run has no checkpoint yet, and this one could not be written either.
+          CheckpointError: the run has no checkpoint yet, and this one could not be written either; or it is the last
+            of `MOST_FAILURES`.
         """
         self.wait()
         if self.latest() == progress.iteration:
@@ -101,13 +107,20 @@ class Checkpointer:
         on_host = jax.tree.map(np.array, jax.device_get(states))
         self._thread = threading.Thread(target=self._save, args=(on_host, progress), name="checkpointer")
         first = newest_stage(self._run_folder) is None
+        last_try = self._failures == MOST_FAILURES - 1
         self._thread.start()
-        if first:  # waited for: without any checkpoint a run would train for nothing
+        if first or last_try:  # waited for: a run must not train for nothing
             self.wait()
-            if self.problem:
+            if self.problem and first:
                 raise CheckpointError(
                     f"Training stops, because it would be lost: {self._run_folder} has no checkpoint yet, and "
                     f"{self.problem}. Mend that, or choose another --workdir, and start again."
+                )
+            if self.problem:
+                raise CheckpointError(
+                    f"Training stops, because it would be lost: {self.problem}, and neither could the "
+                    f"{MOST_FAILURES - 1} before it. Mend that and run the same command: it resumes from the newest "
+                    f"checkpoint in {self._run_folder}."
                 )
 
     def _save(self, states: Any, progress: StageProgress) -> None:
@@ -117,8 +130,9 @@ class Checkpointer:
             self.problem = (
                 f"the checkpoint of iteration {progress.iteration} could not be saved ({_reason(error)})"
             )
+            self._failures += 1
             return
-        self.problem = None
+        self.problem, self._failures = None, 0
         with contextlib.suppress(OSError):
             self._delete_old(progress)
 

@@ -6,10 +6,14 @@ import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import NoReturn
 
 # Prints its last line of input when the input ends, that is, when the process at the other end is gone.
 _LISTENER = "import sys\nline = ''\nfor line in sys.stdin: pass\nsys.stderr.write(line.lstrip())"
+
+cleanups: list[Callable[[], None]] = []
+"""What `exit_now` calls before it ends the process."""
 
 _watcher: subprocess.Popen[str] | None = None
 
@@ -34,6 +38,9 @@ def exit_now(code: int, explain: bool = False) -> NoReturn:
 
     A normal exit would crash: JAX still works in threads while Python shuts down.
     """
+    for cleanup in reversed(cleanups):
+        with contextlib.suppress(Exception):
+            cleanup()
     with contextlib.suppress(Exception):  # the small process may be gone
         if _watcher is not None and _watcher.stdin is not None:
             if not explain:

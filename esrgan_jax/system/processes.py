@@ -6,8 +6,8 @@ others end.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -17,6 +17,7 @@ from esrgan_jax.errors import ConfigError
 from esrgan_jax.system import parallel
 from esrgan_jax.system.exit import explain_abort
 
+T = TypeVar("T")
 AUTO = "auto"
 HEARTBEAT_TIMEOUT_SECONDS = 30
 """Seconds without a heartbeat after which a process counts as dead."""
@@ -76,6 +77,26 @@ def from_first(tree: Any) -> Any:
     if jax.process_count() == 1:
         return tree
     return jax.tree.map(np.asarray, multihost_utils.broadcast_one_to_all(tree))
+
+
+def first_does(work: Callable[[], T]) -> T | None:
+    """Return what `work` returns in process 0, which alone does it; None in the others.
+
+    Raises:
+      Exception: in process 0, what `work` raised; in the others then a ConfigError, so that all of them end.
+    """
+    done: T | None = None
+    problem: Exception | None = None
+    if is_first():
+        try:
+            done = work()
+        except Exception as error:
+            problem = error
+    if from_first(np.int32(problem is not None)):
+        raise problem or ConfigError(
+            "Process 0 of this run ends, and says why: mend that, and start all of them again."
+        )
+    return done
 
 
 class Agreement:

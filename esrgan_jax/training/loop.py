@@ -21,15 +21,18 @@ from esrgan_jax.runs.checkpoint import Best, StageProgress
 from esrgan_jax.runs.checkpointer import Checkpointer
 from esrgan_jax.runs.folder import newest_stage
 from esrgan_jax.system import parallel, processes
+from esrgan_jax.system.console import Console
 from esrgan_jax.system.devices import choose_devices, count_compiles
 from esrgan_jax.system.memory import peak_memory, trim_heap
-from esrgan_jax.system.progress import Console, Meter, duration, loading
+from esrgan_jax.system.progress import duration, loading
 from esrgan_jax.training import configuration
+from esrgan_jax.training.claim import claim_run_folder
 from esrgan_jax.training.feed import DeviceFeed, build_data
 from esrgan_jax.training.guard import open_guard
+from esrgan_jax.training.meter import open_meter
 from esrgan_jax.training.recipe import States
 from esrgan_jax.training.restore import open_checkpointer, restore_or_begin
-from esrgan_jax.training.run import Run, Stage, claim_run_folder, open_run
+from esrgan_jax.training.run import Run, Stage, open_run
 from esrgan_jax.training.steps import Metrics
 from esrgan_jax.training.stopping import RESUME_HINT, Stopped, StopSignals
 from esrgan_jax.training.validation import Scores, validate
@@ -53,14 +56,14 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> Scores:
     """
     with loading():
         devices = choose_devices(config.num_devices)
-    configuration.check(config.to_dict(), len(devices) * jax.process_count())
+    record = config.to_dict()
+    configuration.check(record, len(devices) * jax.process_count())
     folder, first = Path(workdir), processes.is_first()
-    notes = claim_run_folder(config, folder) if first else []
-    with (
-        contextlib.closing(Console(folder / "train.log" if first else None)) as console,
-        StopSignals(console.say) as signals,
-    ):
-        run = open_run(config, folder, devices, console, signals)
+    with contextlib.ExitStack() as opened:
+        lock, notes = processes.first_does(lambda: claim_run_folder(record, folder, opened)) or (None, [])
+        console = opened.enter_context(contextlib.closing(Console(folder / "train.log" if first else None)))
+        signals = opened.enter_context(StopSignals(console.say))
+        run = open_run(config, folder, lock, devices, console, signals)
         for note in notes:
             console.say(f"note      {note}")
         return _run_stages(run)
@@ -127,14 +130,14 @@ def _run_stage(
         skips_reported = len(run.data.skipped or ())
         feed = DeviceFeed(build_data(run.data, stage, progress.patches), run.devices)
         opened.enter_context(contextlib.closing(feed))
-        meter = opened.enter_context(
-            contextlib.closing(Meter(stage.name, stage.steps, begin, _work_after(run, stage)))
-        )
+        meter = opened.enter_context(contextlib.closing(open_meter(run, stage, begin)))
         opened.enter_context(run.console.ticking(stage.name, lambda: meter.place))
         guard = open_guard(run, stage, states, progress)
         metrics: Metrics = {}
         stopping = False
         for iteration in range(begin + 1, stage.steps + 1):
+            if run.lock is not None:
+                run.lock.check()
             if iteration == begin + 1:
                 with run.console.phase("data", "first batch"):
                     batch = feed.next(metrics)
@@ -203,19 +206,6 @@ def _finish_saving(
         raise Stopped(run.signals.exit_code)
     run.signals.end_unsaved()
     return unsaved
-
-
-def _work_after(run: Run, stage: Stage) -> float:
-    """Return how many iterations of `stage` those of the later stages amount to, by their pixels.
-
-    A GAN stage takes longer for a pixel: it is at least that.
-    """
-
-    def pixels(of: Stage) -> int:
-        return of.batch_size * of.patches["gt_size"] ** 2
-
-    later = run.stages[run.stages.index(stage) + 1 :]
-    return sum(other.steps * pixels(other) for other in later) / pixels(stage)
 
 
 def _due(iteration: int, every: int) -> bool:

@@ -15,15 +15,17 @@ from ml_collections import ConfigDict
 from esrgan_jax.data.overlap import check_overlap
 from esrgan_jax.data.pairs import PairSource
 from esrgan_jax.data.sources import check_patch_sizes, describe_skipped, open_pairs
-from esrgan_jax.errors import ConfigError, DataError
+from esrgan_jax.errors import DataError
 from esrgan_jax.evaluation.scores import evaluate_bicubic
+from esrgan_jax.imaging.kinds import describe_left_out
 from esrgan_jax.inference import Upscaler
 from esrgan_jax.metrics import METRICS
 from esrgan_jax.runs import STAGES
-from esrgan_jax.runs.folder import iterations, newest_stage, read_config, write_config
+from esrgan_jax.runs.lock import RunLock
 from esrgan_jax.system import processes
-from esrgan_jax.system.progress import Console
+from esrgan_jax.system.console import Console
 from esrgan_jax.training import configuration
+from esrgan_jax.training.claim import claim_pictures
 from esrgan_jax.training.presets import changed_from_preset
 from esrgan_jax.training.recipe import Recipe, recipe_from_config
 from esrgan_jax.training.stopping import StopSignals
@@ -94,6 +96,7 @@ class Run:
 
     Attributes:
       folder: the workdir.
+      lock: on the workdir; None in the processes that write nothing.
       record: the configuration as nested dicts, which goes into checkpoints.
       options, stages, data: see there.
       upscaler: of the generator, for evaluations: one for all of them, because it compiles.
@@ -103,6 +106,7 @@ class Run:
     """
 
     folder: Path
+    lock: RunLock | None
     record: dict[str, Any]
     options: Options
     stages: tuple[Stage, ...]
@@ -121,7 +125,12 @@ class Run:
 
 
 def open_run(
-    config: ConfigDict, folder: Path, devices: list[jax.Device], console: Console, signals: StopSignals
+    config: ConfigDict,
+    folder: Path,
+    lock: RunLock | None,
+    devices: list[jax.Device],
+    console: Console,
+    signals: StopSignals,
 ) -> Run:
     """Open the data, load what is given, and say what was found."""
     kind, count = devices[0].platform.upper(), jax.process_count()
@@ -139,11 +148,12 @@ def open_run(
                 f"note      {name}.scheduler.periods end after {sum(scheduler.periods)} iterations; the rest of "
                 f"{name}.steps runs at eta_min"
             )
-    data = _open_data(config, console)
+    data = _open_data(config, folder, console)
     stages = tuple(_open_stage(config, name, console) for name in config.stages)
     generator = stages[0].recipe.generator
     return Run(
         folder=folder,
+        lock=lock,
         record=record,
         options=Options(**{field.name: config[field.name] for field in fields(Options)}),
         stages=stages,
@@ -157,40 +167,7 @@ def open_run(
     )
 
 
-def claim_run_folder(config: ConfigDict, folder: Path) -> list[str]:
-    """Make the workdir this configuration's own, or find that it is; return fields that changed, as notes.
-
-    Only checkpoints bind a folder: a first attempt that stopped on a mistake, with the configuration that had
-    it, leaves none.
-
-    Raises:
-      ConfigError: it holds checkpoints of another configuration, or cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        newest = newest_stage(folder)
-        before = read_config(folder) if newest else None
-        changed, notes = configuration.changed_fields(before or {}, config.to_dict())
-        if changed and config.resume != "force":
-            raise ConfigError(
-                f"{folder} holds a run of another configuration, {'; '.join(changed)}: give back the old values, "
-                "choose another --workdir, or go on with other numbers by --config.resume=force."
-            )
-        write_config(folder, config.to_dict())
-    except OSError as error:
-        raise ConfigError(
-            f"{folder} cannot be written ({error.strerror}): choose another --workdir."
-        ) from None
-    notes = [f"changed since the last start: {field}" for field in changed + notes]
-    saved = iterations(folder, "psnr")
-    if newest == "gan" and "psnr" in config.stages and saved and saved[-1] < config.psnr.steps:
-        notes.append(
-            f"psnr.steps (={config.psnr.steps}) is ignored: the GAN stage began after {saved[-1]} iterations"
-        )
-    return notes
-
-
-def _open_data(config: ConfigDict, console: Console) -> RunData:
+def _open_data(config: ConfigDict, folder: Path, console: Console) -> RunData:
     data, scale = config.data, config.scale
     common = {
         "scale": scale,
@@ -214,12 +191,17 @@ def _open_data(config: ConfigDict, console: Console) -> RunData:
         with _errors_of("data.validation"):
             validation = open_pairs(data.validation, split="validation", lr=data.validation_lr, **common)
         check_overlap(train, validation)
+        notes = processes.first_does(lambda: claim_pictures(config.to_dict(), folder, train, validation))
         first = processes.is_first()
         bicubic = evaluate_bicubic(validation, scale) if first else dict.fromkeys(METRICS, 0.0)
     scores = ", ".join(f"{m.title} {m.text(bicubic[key])}" for key, m in METRICS.items() if m.headline)
     console.say(f"          {len(train)} images to train on, {len(validation)} held out (bicubic: {scores})")
+    for note in notes or ():
+        console.say(f"note      {note}")
     if skipped:
         console.say(f"note      {describe_skipped(skipped)}")
+    if others := list(dict.fromkeys([*getattr(train, "others", ()), *getattr(validation, "others", ())])):
+        console.say(f"note      {describe_left_out(others)}")
     return RunData(train, validation, data.num_threads, skipped, bicubic)
 
 

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT while a run works: the first asks it to save and leave, the second ends it at once."""
+"""SIGTERM, SIGINT and SIGHUP while a run works: the first asks it to save and leave, the second ends it at once."""
 
 from __future__ import annotations
 
@@ -15,11 +15,16 @@ from esrgan_jax.system.exit import exit_now
 RESUME_HINT = "run the same command to resume"
 
 
+STOPPING = [
+    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)
+]  # Windows has no SIGHUP
+
+
 class Stopped(Exception):  # noqa: N818 - nothing is wrong
     """A run that a signal ended, after everything was saved.
 
     Attributes:
-      exit_code: what the process should end with: 130 after SIGINT, 143 after SIGTERM.
+      exit_code: what the process should end with: 129 after SIGHUP, 130 after SIGINT, 143 after SIGTERM.
     """
 
     def __init__(self, exit_code: int):
@@ -28,7 +33,7 @@ class Stopped(Exception):  # noqa: N818 - nothing is wrong
 
 
 class StopSignals:
-    """Listens for the two signals, as a context manager.
+    """Listens for these signals, as a context manager.
 
     A thread of its own listens, because Python's handlers wait for the main thread, which may be inside of
     XLA for minutes.
@@ -55,8 +60,8 @@ class StopSignals:
         self._read_end, self._write_end = socket.socketpair()
         self._write_end.setblocking(False)
         self._wakeup = signal.set_wakeup_fd(self._write_end.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            # Ctrl-C is ignored in the background of a shell, and stays so.
+        for number in STOPPING:
+            # Ctrl-C is ignored in the background of a shell, SIGHUP below nohup, and they stay so.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._previous_handlers[number] = signal.signal(number, lambda *_: None)
         self._listener = threading.Thread(target=self._listen, name="stop signals", daemon=True)
@@ -93,6 +98,8 @@ class StopSignals:
 
     def _on_signal(self, number: signal.Signals) -> None:
         with self._lock:
+            if self.received and number.name == "SIGHUP":
+                return  # a terminal that closes sends it, and so does its shell: nobody is impatient
             if self.received:
                 self._say_safely(f"stop      {number.name} again: leaving at once, without saving")
                 exit_now(128 + number)

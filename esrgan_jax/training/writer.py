@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from esrgan_jax.errors import CheckpointError
 from esrgan_jax.evaluation.scores import Result
 from esrgan_jax.imaging.rgb_files import write_png
 from esrgan_jax.metrics import METRICS
@@ -45,6 +46,9 @@ class Writer:
         """Drop every line from after `iteration` of `stage`, because it will be written again.
 
         So will the scores of `iteration` itself, if it is still to be `evaluated`.
+
+        Raises:
+          CheckpointError: the disk is full or gone.
         """
         order = self._stages.index(stage)
         kept = "".join(
@@ -54,8 +58,13 @@ class Writer:
             or (place == (order, iteration) and (evaluated or METRICS.keys().isdisjoint(line)))
         )
         if not self._path.exists() or self._path.read_text(encoding="utf-8") != kept:
-            with atomic_write(self._path) as temporary:
-                temporary.write_text(kept, encoding="utf-8")
+            try:
+                with atomic_write(self._path) as temporary:
+                    temporary.write_text(kept, encoding="utf-8")
+            except OSError as error:
+                raise CheckpointError(
+                    f"{self._path} cannot be written ({error.strerror}): mend that and run the same command."
+                ) from error
         self._boards[stage] = EventFile(
             self._folder / "tensorboard" / stage, purge_from=iteration + 1 if iteration else 0
         )

@@ -9,6 +9,7 @@ from helpers.disks import fill, small_disk
 from helpers.saved import assert_equal, make_states, write
 
 from esrgan_jax.errors import CheckpointError, ConfigError
+from esrgan_jax.runs import checkpoint
 from esrgan_jax.runs.checkpoint import Best, StageProgress
 from esrgan_jax.runs.checkpointer import Checkpointer
 from esrgan_jax.runs.folder import iterations
@@ -137,6 +138,33 @@ def save_on_full_disk(disk):
     save(checkpointer, 3)
     assert checkpointer.problem is None
     assert iterations(disk, "psnr") == [3]
+
+
+def test_saves_that_fail_one_after_another(open_checkpointer, tmp_path, monkeypatch):
+    """One between good ones is a warning; so many in a row end the run, as soon as the last of them has failed."""
+    works = checkpoint.write
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    def save_on(disk, *iterations):
+        monkeypatch.setattr(checkpoint, "write", disk)
+        save(checkpointer, *iterations)
+
+    checkpointer = open_checkpointer()
+    save_on(works, 1)
+    save_on(full, 2, 3)
+    assert checkpointer.problem.startswith("the checkpoint of iteration 3 could not be saved")
+    save_on(works, 4)
+    assert checkpointer.problem is None
+    save_on(full, 5, 6)
+    with pytest.raises(
+        CheckpointError,
+        match=r"because it would be lost: the checkpoint of iteration 7 could not be saved \(No space left on "
+        rf"device\), and neither could the 2 before it\. .* from the newest checkpoint in {tmp_path}\.",
+    ):
+        checkpointer.save(make_states(7), StageProgress(7))
+    assert iterations(tmp_path, "psnr") == [1, 4]
 
 
 def test_first_save_that_fails_is_an_error(open_checkpointer, tmp_path):

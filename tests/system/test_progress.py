@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import re
 import threading
 import time
@@ -10,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from esrgan_jax.system import progress
+from esrgan_jax.system.console import Console
 from esrgan_jax.system.memory import peak_memory
-from esrgan_jax.system.progress import Console, Meter, bar, duration
+from esrgan_jax.system.progress import bar, duration
 from esrgan_jax.system.progress import clock as clock_of
+from esrgan_jax.training.meter import Meter
 
 
 class Terminal(io.StringIO):
@@ -66,6 +69,90 @@ def test_full_disk_does_not_stop_anyone(capsys):
     assert console.problem == "train.log cannot be written (No space left on device)"
     console.close()
     assert capsys.readouterr() == ("first\n", "")
+
+
+def full_stream():
+    return Path("/dev/full").open("w")
+
+
+def pipe_without_a_reader():
+    read, write = os.pipe()
+    os.close(read)
+    return os.fdopen(write, "w")
+
+
+def closed_stream():
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+@pytest.mark.parametrize(
+    "stream, reason",
+    [
+        (full_stream, "No space left on device"),
+        (pipe_without_a_reader, "Broken pipe"),
+        (closed_stream, "I/O operation on closed file"),
+        (lambda: None, None),  # what Python has where stdout was closed before it began
+    ],
+)
+def test_nobody_reads_stdout(tmp_path, monkeypatch, stream, reason):
+    """The log has all lines, and says once what is wrong; nothing is raised by lines, clocks and bars."""
+    output = stream()
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(progress.sys, name, output)
+    monkeypatch.setattr(progress, "LINE_EVERY", 0)
+    monkeypatch.setattr(progress, "TICK", 0.01)
+    console = Console(tmp_path / "train.log")
+    console.say("first")
+    with console.phase("data", "photos"), progress.clock("load") as shown:
+        time.sleep(0.05)
+        shown.update()
+    assert list(bar("ab", total=2, name="read")) == ["a", "b"]
+    meter = Meter("psnr", 9, 0)
+    meter.advance()
+    meter.advance()
+    meter.close()
+    console.say("last")
+    console.close()
+    assert console.problem is None
+    lines = [line[20:] for line in (tmp_path / "train.log").read_text().splitlines()]
+    told = (
+        []
+        if reason is None
+        else [f"note      stdout cannot be written ({reason}): this log goes on without it"]
+    )
+    assert lines[:-2] == [*told, "first"]
+    assert lines[-1] == "last"
+    with contextlib.suppress(OSError, AttributeError):
+        output.close()
+
+
+def test_stdout_that_works_again(tmp_path, capsys, monkeypatch):
+    class Sometimes(io.StringIO):
+        full = True
+
+        def write(self, text):
+            if self.full:
+                raise OSError(28, "No space left on device")
+            return super().write(text)
+
+    stream = Sometimes()
+    monkeypatch.setattr(progress.sys, "stdout", stream)
+    console = Console(tmp_path / "train.log")
+    console.say("first")
+    stream.full = False
+    console.say("second")
+    console.close()
+    assert stream.getvalue() == "second\n"
+
+
+def test_names_that_are_no_utf8(tmp_path):
+    console = Console(tmp_path / "train.log")
+    with contextlib.redirect_stdout(io.StringIO()):
+        console.say(b"caf\xe9.png".decode(errors="surrogateescape"))
+    console.close()
+    assert (tmp_path / "train.log").read_text().endswith("caf\\udce9.png\n")
 
 
 def test_console_of_another_process_says_nothing(capsys):

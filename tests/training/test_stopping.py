@@ -25,20 +25,30 @@ with StopSignals(say) as signals:
 """
 
 
+NUMBERS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+
+
 @pytest.fixture
 def start():
     """A process that listens, and has said so."""
     started = []
 
-    def run(before="pass", busy=False, ignored=False):
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.default_int_handler)
+    def run(before="pass", busy=False, ignored=()):
+        ours = {
+            number: signal.signal(number, signal.SIG_IGN if number in ignored else handler)
+            for number, handler in (
+                (signal.SIGINT, signal.default_int_handler),
+                (signal.SIGHUP, signal.SIG_DFL),
+            )
+        }
         process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM.format(before=before, busy=busy)],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,
         )
-        signal.signal(signal.SIGINT, handler)
+        for number, handler in ours.items():
+            signal.signal(number, handler)
         started.append(process)
         assert process.stdout.readline() == "ready\n"
         return process
@@ -50,7 +60,7 @@ def start():
         process.stdout.close()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize("busy", [False, True])
 def test_nothing_to_save(start, number, busy):
     process = start(busy=busy)
@@ -74,9 +84,23 @@ def test_second_signal_leaves_at_once(start, number):
     assert "leaving at once, without saving" in process.stdout.read()
 
 
-def test_ctrl_c_in_the_background_of_a_shell(start):
-    process = start(ignored=True)
-    process.send_signal(signal.SIGINT)
+def test_terminal_that_closes(start):
+    """The system and the shell both send SIGHUP, and perhaps SIGCONT: the run saves all the same, and then leaves."""
+    process = start(before="signals.begin_unsaved()")
+    process.send_signal(signal.SIGHUP)
+    assert process.stdout.readline().startswith("stop      SIGHUP: saving after this iteration")
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGCONT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.5)
+    process.send_signal(signal.SIGTERM)  # somebody is impatient
+    assert process.wait(10) == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_ignored_in_the_background_of_a_shell_and_below_nohup(start, number):
+    process = start(ignored=(number,))
+    process.send_signal(number)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(0.5)
 
@@ -99,9 +123,9 @@ def test_signal_before_the_work_is_saved(start):
 
 
 def test_handlers_are_given_back():
-    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    before = [signal.getsignal(number) for number in NUMBERS]
     with StopSignals(print) as signals:
         assert signal.getsignal(signal.SIGTERM) not in before
         assert not signals.received
-    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+    assert [signal.getsignal(number) for number in NUMBERS] == before
     assert signal.set_wakeup_fd(-1) == -1

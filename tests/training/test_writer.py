@@ -9,6 +9,7 @@ from helpers.disks import small_disk
 from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
 
+from esrgan_jax.errors import CheckpointError
 from esrgan_jax.evaluation.scores import Result
 from esrgan_jax.imaging.resize import imresize
 from esrgan_jax.training.figures import SHOWN_PIXELS, draw_curves, draw_sample
@@ -137,8 +138,25 @@ def write_on_full_disk(disk, result):
     writer.scalars("psnr", 500, {"l": 1.0})
     writer.sample("psnr", 500, result)
     assert writer.problem is None
+    assert read_events(disk / "tensorboard/psnr")[-1][0] == 500  # whole, up to the last one
     lines = (disk / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["iteration"] for line in lines] == list(range(1, 501))
+
+
+def test_resuming_on_a_full_disk(writer, tmp_path, monkeypatch):
+    """Lines that will be written again cannot be taken back: the file stays as it is."""
+    fill(writer)
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+
+    def full(path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("esrgan_jax.training.writer.atomic_write", full)
+    with pytest.raises(
+        CheckpointError, match=r"metrics\.jsonl cannot be written \(No space left on device\)"
+    ):
+        writer.resume("psnr", 3)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
 
 
 def test_metrics_of_a_new_run(tmp_path):
