@@ -90,9 +90,9 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _discard_output() -> bool:
-    """If stdout cannot be written, let what it still holds go nowhere; return whether that was so."""
+    """If stdout cannot be written, let what comes next go nowhere; return whether that was so."""
     try:
-        sys.stdout.flush()
+        print(flush=True)  # the error does not say whose it is
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return True

@@ -93,7 +93,7 @@ image. Any model shows the same part; the pixels are enlarged without smoothing.
 </body></html>
 """
         with atomic_write(path) as temporary:
-            temporary.write_text(page, encoding="utf-8")
+            temporary.write_text(page, encoding="utf-8", errors="backslashreplace")  # names that are no UTF-8
 
 
 def most_different(a: np.ndarray, b: np.ndarray, side: int) -> tuple[slice, slice]:

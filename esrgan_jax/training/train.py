@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from esrgan_jax.errors import ConfigError
@@ -37,6 +38,8 @@ def train(
     surroundings.settle()
     if workdir is not None and not str(workdir).strip():
         raise ConfigError("workdir is empty: name a folder for the run, or leave it out.")
+    if getattr(jax.config, "jax_disable_jit", False):
+        raise ConfigError("JAX_DISABLE_JIT is set: an iteration would take minutes. Unset it to train.")
     with loading():
         train_and_evaluate = _import_loop()
     config = copy.deepcopy(config) if isinstance(config, ConfigDict) else load_config(config)
