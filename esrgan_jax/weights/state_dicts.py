@@ -81,7 +81,7 @@ def find_state_dicts(tree: Any) -> list[Found]:
 
 
 def _wrapper(prefix: str) -> str:
-    text = prefix.rstrip("._/:").replace(".", "/")
+    text = "/".join(part for part in re.split("[./]", prefix.rstrip("._/:")) if part)
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
@@ -111,8 +111,9 @@ def _walk(tree: Any) -> tuple[list[_Named], list[str]]:
         if isinstance(node, Placeholder):
             # A class that was called with one dict, or has one as its state, is nothing but a wrapper more.
             given = [x for part in node.parts for x in (part[:MAX_PARTS] if type(part) is tuple else [part])]
-            room -= len(given)
-            inside = [x for x in [node.items, *given] if x and isinstance(x, CONTAINERS)]
+            given = [x for x in [node.items, *given] if isinstance(x, CONTAINERS)]
+            room -= sum(1 if isinstance(x, Placeholder) else len(x) for x in given)
+            inside = [x for x in given if _may_hold_arrays(x)]
             waiting.append((place, inside[0] if len(inside) == 1 else inside))
             continue
         if type(node) is dict and node.keys() >= {"state", "param_groups"}:
@@ -130,6 +131,14 @@ def _walk(tree: Any) -> tuple[list[_Named], list[str]]:
             elif isinstance(value, CONTAINERS):
                 waiting.append((place if key in MODULE else f"{name}.", value))
     return list(arrays.values()), optimizers
+
+
+def _may_hold_arrays(node: Any) -> bool:
+    if isinstance(node, Placeholder):
+        return bool(node.items or node.parts)
+    return any(
+        isinstance(x, (np.ndarray, *CONTAINERS)) for x in (node.values() if type(node) is dict else node)
+    )
 
 
 def _known(arrays: list[_Named]) -> list[_Network]:
@@ -178,10 +187,8 @@ def _add_others(arrays: list[_Named], networks: list[_Network]) -> list[_Network
             else:
                 groups[prefix].append(named)
     strong = {prefix: members for prefix, members in groups.items() if _has_kernel(members)}
-    return [
-        _Network(prefix, None, members)
-        for prefix, members in (strong if strong or networks else groups).items()
-    ]
+    chosen = list((strong if strong or networks else groups).items())[:MAX_NETWORKS]
+    return [_Network(prefix, None, members) for prefix, members in chosen]
 
 
 def _has_kernel(members: list[_Named]) -> bool:
@@ -207,7 +214,7 @@ def choose(found: list[Found], key: str | None, source: str, order: Sequence[str
         raise WeightFileError(f"{source} contains no named arrays: it is not a weight file.")
     named = networks
     if key:
-        wanted = f"/{key.strip('./_:').replace('.', '/')}/"
+        wanted = f"/{_wrapper(key)}/"
         named = (
             [candidate for candidate in networks if f"/{candidate.wrapper}/" == wanted]
             or [candidate for candidate in networks if wanted in f"/{candidate.wrapper}/"]

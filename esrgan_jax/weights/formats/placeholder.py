@@ -20,7 +20,3 @@ class Placeholder:
         self.name = ascii(name[:MAX_NAME])[1:-1]
         self.items: dict[Any, Any] = {}
         self.parts = list(parts)
-
-    def __bool__(self) -> bool:
-        """Whether anything was put into it."""
-        return bool(self.items or self.parts)

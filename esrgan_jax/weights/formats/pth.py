@@ -50,9 +50,9 @@ def read_zip(archive: ZipArchive, left_out: dict[str, None]) -> Any:
     raws: dict[str, memoryview] = {}
 
     def persistent_load(identity: Any) -> Any:
+        if (unknown := _no_storage(identity)) is not None:
+            return unknown
         _, storage_class, key, _, count = _storage_identity(identity, 5)
-        if isinstance(storage_class, Placeholder):
-            return storage_class
         dtype = storage_dtype(storage_class)
         if key not in raws:
             raws[key] = archive.read(f"{root}data/{key}")
@@ -82,9 +82,12 @@ def read_legacy(data: bytes, left_out: dict[str, None]) -> Any:
     # The storages lie behind the pickle that needs them, so it is read twice: first for its length.
     announced: dict[str, tuple[np.dtype, Any]] = {}
 
-    def announce(identity: Any) -> None:
+    def announce(identity: Any) -> Any:
+        if (unknown := _no_storage(identity)) is not None:
+            return unknown
         _, storage_class, key, _, count, _ = _storage_identity(identity, 6)
         announced[key] = storage_dtype(storage_class), count
+        return None
 
     blind = known | {name: _nothing for name in known if name.startswith("torch._utils.")}
     _, position = pickles.load(data, start, blind, announce)
@@ -96,7 +99,9 @@ def read_legacy(data: bytes, left_out: dict[str, None]) -> Any:
         if storages[key].size != count:
             raise MalformedFileError("it has a storage of another size than it says")
 
-    def persistent_load(identity: Any) -> np.ndarray:
+    def persistent_load(identity: Any) -> Any:
+        if (unknown := _no_storage(identity)) is not None:
+            return unknown
         _, storage_class, key, _, _, part = _storage_identity(identity, 6)
         storage = storages[key]
         if storage_class != storage.dtype:
@@ -108,6 +113,14 @@ def read_legacy(data: bytes, left_out: dict[str, None]) -> Any:
 
 def _nothing(*_: Any) -> None:
     return None
+
+
+def _no_storage(identity: Any) -> Placeholder | None:
+    """What stands for something that is kept outside of the pickle and is no storage that is known here."""
+    if type(identity) is not tuple or len(identity) < 2 or identity[0] not in ("storage", "module"):
+        return Placeholder("persistent id", identity)
+    # A legacy file names the class of a whole module with its source: ("module", class, file, source).
+    return identity[1] if isinstance(identity[1], Placeholder) else None
 
 
 def _storage_identity(identity: Any, length: int) -> tuple:
