@@ -1,8 +1,8 @@
 """Upscale pictures: files, whole folders, any size.
 
-Reads PNG, JPEG, WebP, TIFF and BMP, and writes the first four. 16 bits, grey, transparency, colour profile and EXIF
-data are kept; what a format cannot hold is reported. Each result appears whole or not at all. A file that cannot be
-read does not stop the others; the exit code is then 1.
+Reads PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF and, after pip install "esrgan-jax[heif]", HEIC; writes the first four. 16
+bits, grey, transparency, colour profile and EXIF data are kept; what a format cannot hold is reported. Each result
+appears whole or not at all. A file that cannot be read does not stop the others; the exit code is then 1.
 
   esrgan-jax upscale photo.jpg -o photo_x4.png --model RealESRGAN_x4plus
   esrgan-jax upscale scans/ more/*.tif -o large --model runs/x4 --suffix _x4 --skip-existing
@@ -40,6 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_key(parser)
     parser.add_argument(
         "--outscale", type=float, metavar="S", help="output size / input size (default: the model's scale)"
+    )
+    parser.add_argument(
+        "--first-frame",
+        action="store_true",
+        help="upscale the first frame of animations and the first page of documents (default: they fail)",
     )
     result = parser.add_argument_group("results")
     result.add_argument("--suffix", default="", help="text added to the names of the results, as _x4")
@@ -85,18 +90,28 @@ def _format(text: str) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    from esrgan_jax.imaging.kinds import describe_left_out
+    from esrgan_jax.inference.batch.names import check_folders
     from esrgan_jax.inference.batch.tasks import plan_tasks
     from esrgan_jax.system.files import check_writable
 
-    jobs = plan_tasks(args.inputs, args.output, suffix=args.suffix, format=args.format)
+    jobs, others = plan_tasks(
+        args.inputs,
+        args.output,
+        suffix=args.suffix,
+        format=args.format,
+        skip_existing=args.skip_existing,
+    )
     _check(args, jobs)
-    wanted = [job for job in jobs if not (args.skip_existing and job.destination.exists())]
+    if others:
+        print(f"note: {describe_left_out(others)}", file=sys.stderr)
+    wanted = [job for job in jobs if not (args.skip_existing and os.path.exists(job.destination))]  # noqa: PTH110
     if not wanted:
         print(f"{len(jobs)} skipped: all results exist.")
         return 0
-    written = [job.destination for job in wanted] + ([Path(args.compare)] if args.compare else [])
-    for path in {path.parent: path for path in written}.values():  # one of each folder
-        check_writable(path)
+    check_folders([job.destination for job in wanted], Path(args.output))
+    if args.compare:
+        check_writable(Path(args.compare))
     upscaler = _load(args)
 
     from esrgan_jax.inference.batch.conveyor import Conveyor
@@ -104,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
 
     tiles = {job: _count_tiles(upscaler, job) for job in wanted}
     report = UpscaleProgress(tiles, skipped=len(jobs) - len(wanted))
-    conveyor = Conveyor(upscaler, quality=args.quality, stream=args.stream)
+    conveyor = Conveyor(upscaler, quality=args.quality, stream=args.stream, first_frame=args.first_frame)
     try:
         for event in conveyor.run(wanted):
             report.show(event)
@@ -120,7 +135,7 @@ def run(args: argparse.Namespace) -> int:
         report.close()
     print(report.summary())
     if args.compare and not report.exit_code:
-        _compare(wanted[0], args.compare)
+        _compare(wanted[0], args.compare, args.first_frame)
     return report.exit_code
 
 
@@ -196,12 +211,12 @@ def _count_tiles(upscaler: Any, job: Any) -> int:
     from esrgan_jax.imaging.rgb_files import image_size
 
     try:
-        return upscaler.tile_count(*image_size(job.source))
+        return upscaler.tile_count(*image_size(job.source, for_sets=False))
     except DataError:
         return 0
 
 
-def _compare(job: Any, path: str) -> None:
+def _compare(job: Any, path: str, first_frame: bool) -> None:
     """Write the input, enlarged by bicubic interpolation, beside the output; 8 bits, on white."""
     import numpy as np
 
@@ -211,7 +226,8 @@ def _compare(job: Any, path: str) -> None:
     from esrgan_jax.imaging.resize import imresize
     from esrgan_jax.imaging.write_picture import write_picture
 
-    before, after = (read_picture(name).with_8_bits().on_white() for name in (job.source, job.destination))
+    both = (read_picture(name, first_frame=first_frame) for name in (job.source, job.destination))
+    before, after = (picture.with_8_bits().on_white() for picture in both)
     scale = max(after.height / before.height, after.width / before.width)
     enlarged = imresize(before.pixels, scale)[: after.height, : after.width]
     sides = [enlarged, after.pixels]

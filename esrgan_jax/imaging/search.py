@@ -45,7 +45,7 @@ def search_folder(folder: str | os.PathLike, suffixes: tuple[str, ...] = IMAGE_S
       DataError: `folder` is not a folder, or cannot be read.
     """
     root = os.fspath(folder)
-    if not os.path.isdir(root):  # noqa: PTH112 (Path's raises for names that are too long)
+    if not is_folder(root):
         raise DataError(f"{folder} is not a folder: check the path.")
     images, others = set(suffixes), OTHER_SUFFIXES.keys() - set(suffixes)
     files: dict[bool, list[str]] = {True: [], False: []}  # images, and others
@@ -59,6 +59,11 @@ def search_folder(folder: str | os.PathLike, suffixes: tuple[str, ...] = IMAGE_S
                 (links if entry.is_symlink() else files)[suffix in images].append(entry.path)
     found = (sorted(map(Path, [*files[one], *_new_files(links[one], files[one])])) for one in (True, False))
     return Found(*found)
+
+
+def is_folder(path: str | os.PathLike) -> bool:
+    """Return whether this is a folder, or a link to one; False for names that the system cannot have."""
+    return os.path.isdir(path)  # noqa: PTH112 (Path's raises for those)
 
 
 def natural_key(name: str | os.PathLike) -> tuple:

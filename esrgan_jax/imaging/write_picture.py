@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
     from esrgan_jax.imaging.metadata import Metadata
 
-WRITABLE = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WebP", "tif": "TIFF", "tiff": "TIFF"}
+WRITABLE = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WebP", "tif": "TIFF", "tiff": "TIFF"} | {
+    "jfif": "JPEG",
+    "jpe": "JPEG",
+}
 """Formats that are written, by the suffix of the file."""
 
 STREAMED = ("PNG", "TIFF")

@@ -1,6 +1,7 @@
 """upscale: what it writes, says, and leaves with; real files, real processes, real faults."""
 
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -24,6 +25,7 @@ from PIL import ExifTags, Image
 from esrgan_jax.cli.main import main
 from esrgan_jax.imaging import imresize
 from esrgan_jax.inference import Upscaler
+from esrgan_jax.inference.batch import conveyor
 from esrgan_jax.weights.formats import containers
 
 PATIENCE = 240  # seconds until a process counts as hanging
@@ -207,6 +209,93 @@ def test_bad_files_do_not_stop_the_rest(tmp_path, model, capfd):
     assert "1 done, 3 skipped in " in capfd.readouterr().out
     assert {name: (out / name).stat().st_mtime_ns for name in before} == before
     assert upscale(folder, "-o", out, "--model", "not_even_looked_at.pth", "--skip-existing") == 0
+
+
+def test_what_is_no_picture_file_fails_by_name_and_nothing_waits(tmp_path, model, capfd):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    save(folder / "a2.png", photo())
+    save(folder / "a10.png", photo())
+    os.mkfifo(folder / "pipe.png")
+    for name, target in {"dead.png": "nothing.png", "endless.jpg": "/dev/zero", "self": "."}.items():
+        (folder / name).symlink_to(target)
+    for name in ("b.psd", "c.exr", "d.exr"):
+        (folder / name).write_bytes(b"")
+    start = time.perf_counter()
+    assert upscale(folder, "-o", out, "--model", model, "--tile", 64) == 1
+    assert time.perf_counter() - start < 60
+    assert files_in(out) == ["a10.png", "a2.png"]
+    output, errors = capfd.readouterr()
+    assert output.startswith("2 done, 3 failed in ")
+    assert errors.index("a2.png: 56x40") < errors.index("a10.png: 56x40")
+    assert "note: 3 pictures of other formats left out: b.psd (a Photoshop document" in errors
+    for name in ("pipe.png is a pipe", "dead.png is a link to nothing.png", "endless.jpg is a device"):
+        assert f"failed: {folder / name}" in errors
+    assert upscale(folder / "pipe.png", "-o", tmp_path / "b.png", "--model", model) == 1
+
+
+@pytest.mark.parametrize("stream", [[], ["--stream"]])
+def test_one_name_that_cannot_be_written(tmp_path, model, capfd, monkeypatch, stream):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    longest = "y" * 251 + ".png"
+    for name in (longest, "b.png", "c/d.png", "e.png", "f.png"):
+        save(folder / name, photo(150, 90))
+    assert upscale(folder, "-o", out, "--model", model, "--tile", 64, *stream) == 0
+    assert files_in(out) == files_in(folder)
+    capfd.readouterr()
+
+    (out / "b_x4.png").mkdir()
+    (out / "c/d.png").unlink()
+    (out / "c").rmdir()
+    (out / "c").write_bytes(b"a file in place of a folder")
+    whole_write = conveyor.write_rows
+
+    def refuse_one(path, rows, *args):
+        """As a system does that finds out late: before the first row, or when the file gets its name."""
+        if path.name != "e_x4.png":
+            return whole_write(path, rows, *args)
+        if len(args[0]) and late:
+            list(rows)
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    for late in (False, True):  # noqa: B007 (refuse_one reads it)
+        monkeypatch.setattr(conveyor, "write_rows", refuse_one)
+        words = ("-o", out, "--model", model, "--tile", 64, "--suffix", "_x4", *stream)
+        assert upscale(folder, *words) == 1
+        output, errors = capfd.readouterr()
+        assert output.startswith("1 done, 4 failed in ")
+        for name, reason in {
+            longest.replace(".png", "_x4.png"): "File name too long",
+            "b_x4.png": "it is a folder",
+            "c/d_x4.png": "Not a directory",
+            "e_x4.png": "Invalid argument",
+        }.items():
+            assert f"failed: {out / name} cannot be written ({reason}): rename the picture" in errors
+        assert "f_x4.png" in files_in(out)
+        assert not [name for name in files_in(out) if name.startswith(".")]
+
+
+def test_twice_in_place(tmp_path, model, capfd):
+    for name in ("a.png", "sub/b.jfif"):
+        save(tmp_path / name, photo()[..., :3], format="JPEG" if name.endswith("f") else "PNG")
+    words = (tmp_path, "-o", tmp_path, "--suffix", "_large", "--skip-existing", "--model")
+    assert upscale(*words, model, "--tile", 64) == 0
+    assert capfd.readouterr().out.startswith("2 done in ")
+    assert upscale(*words, "not_even_looked_at.pth") == 0
+    assert capfd.readouterr().out == "2 skipped: all results exist.\n"
+    assert files_in(tmp_path) == ["a.png", "a_large.png", "sub/b.jfif", "sub/b_large.jfif"]
+
+
+def test_animations(tmp_path, model, capfd):
+    frames = [Image.fromarray(photo(seed=seed)) for seed in range(3)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=40)
+    words = ("-o", tmp_path / "out", "--model", model, "--tile", 64)
+    assert upscale(tmp_path / "a.gif", *words) == 1
+    assert (
+        "a.gif is animated (3 frames): save each as one file, or take the first one" in capfd.readouterr().err
+    )
+    assert upscale(tmp_path / "a.gif", *words, "--first-frame", "--compare", tmp_path / "c.png") == 0
+    assert "a.gif: it is animated (3 frames): the first was taken" in capfd.readouterr().err
+    assert files_in(tmp_path / "out") == ["a.png"]
 
 
 def test_a_result_that_its_format_cannot_hold(tmp_path, model, capfd):

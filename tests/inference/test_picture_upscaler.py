@@ -1,5 +1,6 @@
 """Alpha, grey and other sizes through a network; planning of files."""
 
+import os
 import re
 from pathlib import Path
 
@@ -8,11 +9,12 @@ import numpy as np
 import pytest
 from helpers.smooth_network import write_smooth_network
 
-from esrgan_jax.errors import ConfigError
+from esrgan_jax.errors import ConfigError, DataError
 from esrgan_jax.imaging.metadata import Metadata
 from esrgan_jax.imaging.picture import Picture
 from esrgan_jax.imaging.resize import imresize
 from esrgan_jax.inference import Upscaler
+from esrgan_jax.inference.batch.names import check_name, windows_problem
 from esrgan_jax.inference.batch.tasks import plan_tasks
 from esrgan_jax.inference.picture_upscaler import PictureUpscaler
 
@@ -128,7 +130,7 @@ def photos(tmp_path, monkeypatch):
 
 
 def plan(*inputs, output="out", **options):
-    return [(str(job.source), str(job.destination)) for job in plan_tasks(inputs, output, **options)]
+    return [(str(job.source), str(job.destination)) for job in plan_tasks(inputs, output, **options).tasks]
 
 
 def test_a_folder_keeps_its_tree(photos):
@@ -159,6 +161,103 @@ def test_earlier_results_are_no_inputs(photos):
     (photos / "photos/large").mkdir()
     (photos / "photos/a.png").rename(photos / "photos/large/a.png")
     assert "photos/large/a.png" not in dict(plan("photos", output="photos/large"))
+
+
+def test_frames_come_in_their_order(photos):
+    Path("photos/a.png").rename("photos/f10.png")
+    for name in ("f9", "f1"):
+        Path(f"photos/{name}.png").write_bytes(b"")
+    wanted = ["out/b.JPG", "out/f1.png", "out/f9.png", "out/f10.png", "out/sub/c.png", "out/sub/deep/d.webp"]
+    assert [destination for _, destination in plan("photos")] == wanted
+    assert [destination for _, destination in plan("photos/f*.png")] == wanted[1:4]
+
+
+@pytest.mark.parametrize("suffix", ["_x4", "-large", ".2"])
+def test_results_beside_their_inputs_are_no_inputs(photos, suffix):
+    options = {"output": "photos", "suffix": suffix}
+    first = plan("photos", **options)
+    for _, destination in first:
+        Path(destination).write_bytes(b"")
+    assert plan("photos", **options, skip_existing=True) == first
+    assert plan("photos/*.*", *(name for job in first for name in job), **options, skip_existing=True)
+    assert "if it is an earlier result, add --skip-existing" in refused("photos", **options)
+    Path(f"photos/z{suffix}.png").write_bytes(b"")  # the result of nothing that is there
+    assert (f"photos/z{suffix}.png", f"photos/z{suffix}{suffix}.png") in plan(
+        "photos", **options, skip_existing=True
+    )
+
+
+def test_pictures_of_other_formats_are_said(photos):
+    for name in ("x.psd", "sub/y.exr", "z.jfif", "q.gif"):
+        Path("photos", name).write_bytes(b"")
+    jobs, others = plan_tasks(["photos"], "out")
+    assert [str(path) for path in others] == ["photos/sub/y.exr", "photos/x.psd"]
+    assert {"out/z.jfif", "out/q.png"} <= {str(job.destination) for job in jobs}
+    for name in ("only/x.psd", "only/y.psd"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_bytes(b"")
+    assert "2 pictures of other formats left out: x.psd, y.psd (a Photoshop document" in refused("only")
+
+
+def test_what_is_no_file_is_planned_and_fails_by_name_later(photos):
+    os.mkfifo("photos/pipe.png")
+    Path("photos/dead.png").symlink_to("nothing")
+    Path("photos/loop").symlink_to(".")
+    assert ("photos/pipe.png", "out/pipe.png") in plan("photos")
+    assert plan("photos/dead.png", output="b.png") == [("photos/dead.png", "b.png")]
+    assert plan("photos/[dp]*.png") == [
+        ("photos/dead.png", "out/dead.png"),
+        ("photos/pipe.png", "out/pipe.png"),
+    ]
+
+
+# ---- names that cannot be written
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "CON",
+        "con.png",
+        "Aux.tar.png",
+        "nul .txt",
+        "com1.jpg",
+        "LPT9",
+        "lpt².png",
+        "a.",
+        "a ",
+        "a?b.png",
+        "a:b",
+        "a\tb",
+    ],
+)
+def test_names_that_windows_has_not(name):
+    assert windows_problem(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["console.png", "a.con", "com10.png", "auxiliary", "a.b", " a", "ö.png", ".png", "lpt.png"]
+)
+def test_names_that_windows_has(name):
+    assert windows_problem(name) is None
+
+
+def test_names_that_cannot_be_written_here(tmp_path):
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "loop").symlink_to("loop")
+    for name, reason in {
+        "x" * 260: "File name too long",
+        "folder.png": "it is a folder",
+        "file/a.png": "Not a directory",
+        "loop/a.png": "Too many levels of symbolic links",
+    }.items():
+        with pytest.raises(
+            DataError, match=re.escape(f"{tmp_path / name} cannot be written ({reason}): rename")
+        ):
+            check_name(tmp_path / name)
+    for name in ("x" * 251 + ".png", "new/folder/a.png", "file"):
+        check_name(tmp_path / name)
 
 
 def refused(*inputs, output="out", **options):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import queue
 import threading
@@ -20,12 +21,14 @@ from esrgan_jax.imaging.write_picture import (
     write_picture,
     write_rows,
 )
+from esrgan_jax.inference.batch.names import check_name, unwritable
+from esrgan_jax.inference.batch.queues import End, StoppableQueue, Stopped
 from esrgan_jax.inference.batch.tasks import UpscaleTask
 from esrgan_jax.inference.picture_upscaler import PictureUpscaler
 from esrgan_jax.inference.progress import Progress
+from esrgan_jax.system.files import is_about_the_name
 
 _ROWS_PER_WRITE = 256  # rows written between two checks whether to stop
-_POLL_SECONDS = 0.1  # seconds between two checks whether to stop, while waiting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,47 +62,6 @@ class Failed:
 Event = Tiles | Done | Failed
 
 
-class _Stopped(Exception):  # noqa: N818 (not an error: it ends a thread that is no longer needed)
-    pass
-
-
-class _End:
-    """The last item of a queue, with the error that ended it."""
-
-    def __init__(self, error: BaseException | None = None):
-        self.error = error
-
-
-class _StoppableQueue:
-    """A bounded queue between two threads; both get _Stopped once `stop` is set."""
-
-    def __init__(self, stop: threading.Event, size: int):
-        self._stop = stop
-        self._queue: queue.Queue[Any] = queue.Queue(size)
-
-    def put(self, item: Any) -> None:
-        while not self._stop.is_set():
-            try:
-                return self._queue.put(item, timeout=_POLL_SECONDS)
-            except queue.Full:
-                pass
-        raise _Stopped
-
-    def __iter__(self) -> Iterator[Any]:
-        while not self._stop.is_set():
-            try:
-                item = self._queue.get(timeout=_POLL_SECONDS)
-            except queue.Empty:
-                continue
-            if isinstance(item, _End):
-                if item.error is not None:
-                    raise item.error
-                return
-            yield item
-            del item  # or this frame keeps it in memory while it waits for the next
-        raise _Stopped
-
-
 class Conveyor:
     """Upscales pictures from file to file in three threads, and reports progress.
 
@@ -110,12 +72,16 @@ class Conveyor:
       upscaler: enlarges the pictures.
       quality: of JPEG and WebP, 1 to 100.
       stream: write strip by strip while the network works; for PNG and TIFF.
+      first_frame: of files with several frames or pages take the first one; otherwise they fail.
     """
 
-    def __init__(self, upscaler: PictureUpscaler, *, quality: int, stream: bool = False):
+    def __init__(
+        self, upscaler: PictureUpscaler, *, quality: int, stream: bool = False, first_frame: bool = False
+    ):
         self._upscaler = upscaler
         self._quality = quality
         self._stream = stream
+        self._first_frame = first_frame
         self._stop = threading.Event()
         self._events: queue.Queue[Any] = queue.Queue()
 
@@ -126,9 +92,9 @@ class Conveyor:
         discarded; the upscaling thread may continue in JAX until its tile is done.
 
         Raises:
-          DataError: a result cannot be written; this ends the whole run.
+          DataError: a result cannot be written, and not because of its name; this ends the whole run.
         """
-        read, upscaled = _StoppableQueue(self._stop, 1), _StoppableQueue(self._stop, 1)
+        read, upscaled = StoppableQueue(self._stop, 1), StoppableQueue(self._stop, 1)
         writer = self._start("write", self._write, upscaled)
         self._start("read", self._read, jobs, read)
         self._start("upscale", self._upscale, read, upscaled)
@@ -138,7 +104,7 @@ class Conveyor:
                     event = self._events.get(timeout=1)
                 except queue.Empty:
                     continue
-                if isinstance(event, _End):
+                if isinstance(event, End):
                     if event.error is not None:
                         raise event.error
                     return
@@ -151,24 +117,25 @@ class Conveyor:
         def guarded() -> None:
             try:
                 work(*args)
-            except _Stopped:
+            except Stopped:
                 pass
             except BaseException as error:  # of any kind: the caller of `run` gets it
-                self._events.put(_End(error))
+                self._events.put(End(error))
 
         thread = threading.Thread(target=guarded, name=f"esrgan-jax {name}", daemon=True)
         thread.start()
         return thread
 
-    def _read(self, jobs: Iterable[UpscaleTask], out: _StoppableQueue) -> None:
+    def _read(self, jobs: Iterable[UpscaleTask], out: StoppableQueue) -> None:
         for job in jobs:
             try:
-                out.put((job, read_picture(job.source)))
+                check_name(job.destination)
+                out.put((job, read_picture(job.source, first_frame=self._first_frame)))
             except DataError as error:
                 self._events.put(Failed(job, error))
-        out.put(_End())
+        out.put(End())
 
-    def _upscale(self, pictures: _StoppableQueue, out: _StoppableQueue) -> None:
+    def _upscale(self, pictures: StoppableQueue, out: StoppableQueue) -> None:
         for job, picture in pictures:
             start = time.perf_counter()
             try:
@@ -182,50 +149,57 @@ class Conveyor:
             except MemoryError:
                 self._events.put(Failed(job, _too_large(job)))
             del picture
-        out.put(_End())
+        out.put(End())
 
-    def _upscale_strips(self, job: UpscaleTask, picture: Picture, out: _StoppableQueue, start: float) -> None:
+    def _upscale_strips(self, job: UpscaleTask, picture: Picture, out: StoppableQueue, start: float) -> None:
         # Before the network, because strips follow: grey with alpha becomes RGB for TIFF.
         picture = fit_to_format(self._upscaler.without_dropped_alpha(picture), job.destination)
-        strips = _StoppableQueue(self._stop, 1)  # a strip of a large picture has hundreds of megabytes
+        strips = StoppableQueue(self._stop, 1)  # a strip of a large picture has hundreds of megabytes
         out.put((job, picture, strips, start))
         try:
             for rows in self._upscaler.strips(picture, self._progress(job)):
                 strips.put(rows)
                 del rows  # or it stays in memory until the next one is ready
-            strips.put(_End())
+            strips.put(End())
         except UserError as error:
-            strips.put(_End(error))  # the writing thread discards the file
+            strips.put(End(error))  # the writing thread discards the file
         except MemoryError:
-            strips.put(_End(_too_large(job)))
+            strips.put(End(_too_large(job)))
 
     def _progress(self, job: UpscaleTask) -> Progress:
         def report(done: int, total: int) -> None:
             if self._stop.is_set():
-                raise _Stopped
+                raise Stopped
             self._events.put(Tiles(job, done, total))
 
         return report
 
-    def _write(self, results: _StoppableQueue) -> None:
+    def _write(self, results: StoppableQueue) -> None:
         for job, picture, larger, start in results:
             after = self._upscaler.size(picture.height, picture.width)
+            strips = iter(larger if self._stream else ())
             try:
                 notes = (
-                    self._write_strips(job, picture, larger) if self._stream else self._write_one(job, larger)
+                    self._write_strips(job, picture, strips) if self._stream else self._write_one(job, larger)
                 )
             except UserError as error:
                 self._events.put(Failed(job, error))
                 continue
             except OSError as error:
+                if is_about_the_name(error):
+                    self._events.put(Failed(job, unwritable(job.destination, error.strerror)))
+                    with contextlib.suppress(UserError):
+                        for _ in strips:  # or the thread that makes them would wait
+                            pass
+                    continue
                 raise DataError(
                     f"{job.destination} cannot be written ({error.strerror or error}). Free disk space or choose "
                     "another -o; with --skip-existing the same command upscales only what is missing."
                 ) from error
             seconds = time.perf_counter() - start
             self._events.put(Done(job, (picture.height, picture.width), after, notes, seconds))
-            del picture, larger
-        self._events.put(_End())
+            del picture, larger, strips
+        self._events.put(End())
 
     def _write_one(self, job: UpscaleTask, picture: Picture) -> tuple[str, ...]:
         if format_of(job.destination) not in STREAMED:
@@ -238,20 +212,19 @@ class Conveyor:
     def _pieces(self, samples: Any) -> Iterator[Any]:
         for y in range(0, len(samples), _ROWS_PER_WRITE):
             if self._stop.is_set():
-                raise _Stopped
+                raise Stopped
             yield samples[y : y + _ROWS_PER_WRITE]
 
-    def _write_strips(self, job: UpscaleTask, picture: Picture, strips: _StoppableQueue) -> tuple[str, ...]:
+    def _write_strips(self, job: UpscaleTask, picture: Picture, strips: Iterator[Any]) -> tuple[str, ...]:
         height, width = self._upscaler.size(picture.height, picture.width)
-        first = iter(strips)
-        rows = next(first)
+        rows = next(strips)
         shape = (height, width, rows.shape[2])
 
         def all_rows() -> Iterator[Any]:
             nonlocal rows
             yield rows
             rows = None
-            yield from first
+            yield from strips
 
         write_rows(job.destination, all_rows(), shape, picture.pixels.dtype, picture.metadata)
         return picture.notes

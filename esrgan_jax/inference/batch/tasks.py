@@ -7,10 +7,12 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from esrgan_jax.errors import ConfigError
-from esrgan_jax.imaging.kinds import IMAGE_SUFFIXES
-from esrgan_jax.imaging.search import find_images
+from esrgan_jax.imaging.kinds import describe_left_out
+from esrgan_jax.imaging.open_image import upscaled_suffixes
+from esrgan_jax.imaging.search import is_folder, natural_key, search_folder
 from esrgan_jax.imaging.write_picture import WRITABLE, format_of
 
 
@@ -22,25 +24,44 @@ class UpscaleTask:
     destination: Path
 
 
+class Plan(NamedTuple):
+    """What is to be done.
+
+    Attributes:
+      tasks: one for each picture; frame2 comes before frame10.
+      others: pictures in the folders whose formats are not read.
+    """
+
+    tasks: list[UpscaleTask]
+    others: list[Path]
+
+
 def plan_tasks(
-    inputs: Sequence[str], output: str, *, suffix: str = "", format: str | None = None
-) -> list[UpscaleTask]:
+    inputs: Sequence[str],
+    output: str,
+    *,
+    suffix: str = "",
+    format: str | None = None,
+    skip_existing: bool = False,
+) -> Plan:
     """Return every picture of files, folders and patterns with its destination.
 
-    Folders are searched with their subfolders, whose tree is kept below `output`; single files and matches of
-    patterns go directly into it. For one file `output` may be the name of the result.
+    Folders are searched with their subfolders (see `search_folder`), whose tree is kept below `output`; single files
+    and matches of patterns go directly into it. For one file `output` may be the name of the result.
 
     Args:
       inputs: files, folders, or patterns as in a shell (`**` for any depth).
       output: a folder, or a file if `inputs` is one file and `output` has a suffix.
       suffix: inserted between a result's name and its file type.
-      format: file type of the results, a key of `WRITABLE`; None: that of the input, PNG for BMP.
+      format: file type of the results, a key of `WRITABLE`; None: that of the input, PNG where it is not written.
+      skip_existing: results that exist are not made again: an input that is the result of another one is no input.
 
     Raises:
       ConfigError: an input does not exist, two inputs would have the same result, an input would be overwritten, or
         the output's file type is unknown.
     """
-    found = [item for text in inputs for item in _find(text, output)]
+    others: list[Path] = []
+    found = [item for text in inputs for item in _find(text, output, others)]
     unique: dict[str, tuple[Path, Path]] = {}  # a file given twice counts once
     for source, name in found:
         unique.setdefault(os.path.realpath(source), (source, name))
@@ -51,29 +72,37 @@ def plan_tasks(
         jobs = [
             UpscaleTask(source, Path(output, _result_name(name, suffix, format))) for source, name in wanted
         ]
+    if skip_existing:
+        jobs = _without_results(jobs)
     _refuse_collisions(jobs)
-    return jobs
+    return Plan(jobs, others)
 
 
-def _find(text: str, output: str) -> Iterator[tuple[Path, Path]]:
-    """Yield (path, name below the output folder) of the pictures of one input."""
+def _find(text: str, output: str, others: list[Path]) -> Iterator[tuple[Path, Path]]:
+    """Yield (path, name below the output folder) of the pictures of one input; those of other formats go to `others`.
+
+    What cannot be opened is a picture too: it fails by its name.
+    """
     path = Path(text)
-    if path.is_dir():
+    if is_folder(path):
         inside = os.path.realpath(output)
-        images = [
-            image
-            for image in find_images(path)
-            # Earlier results, where the output folder lies in the input folder.
-            if inside == os.path.realpath(path) or not os.path.realpath(image).startswith(inside + os.sep)
-        ]
+        suffixes = upscaled_suffixes()
+        # Earlier results, where the output folder lies in the input folder, are no input.
+        is_input = inside == os.path.realpath(path)
+        images, left_out = (
+            [image for image in found if is_input or not os.path.realpath(image).startswith(inside + os.sep)]
+            for found in search_folder(path, suffixes)
+        )
+        others += left_out
         if not images:
-            raise ConfigError(f"{text} contains no pictures ({', '.join(IMAGE_SUFFIXES)}).")
-        yield from ((image, image.relative_to(path)) for image in images)
-    elif path.exists():
+            more = f"; {describe_left_out(left_out)}" if left_out else ""
+            raise ConfigError(f"{text} contains no pictures ({', '.join(suffixes)}){more}.")
+        yield from ((image, image.relative_to(path)) for image in sorted(images, key=natural_key))
+    elif os.path.lexists(path):
         yield path, Path(path.name)
     elif glob.has_magic(text):
-        matches = [Path(match) for match in sorted(glob.glob(text, recursive=True))]  # noqa: PTH207 (absolute ones too)
-        files = [match for match in matches if match.is_file()]
+        matches = sorted(glob.glob(text, recursive=True), key=natural_key)  # noqa: PTH207 (absolute ones too)
+        files = [Path(match) for match in matches if not is_folder(match)]
         if not files:
             raise ConfigError(f"No file matches the pattern {text}.")
         yield from ((file, Path(file.name)) for file in files)
@@ -82,9 +111,9 @@ def _find(text: str, output: str) -> Iterator[tuple[Path, Path]]:
 
 
 def _names_a_file(inputs: Sequence[str], output: str) -> bool:
-    alone = len(inputs) == 1 and Path(inputs[0]).is_file()
-    is_folder = output.endswith(("/", os.sep)) or Path(output).is_dir()
-    return alone and not is_folder and bool(Path(output).suffix)
+    alone = len(inputs) == 1 and os.path.lexists(inputs[0]) and not is_folder(inputs[0])
+    into_folder = output.endswith(("/", os.sep)) or is_folder(output)
+    return alone and not into_folder and bool(Path(output).suffix)
 
 
 def _named_file(output: str, suffix: str, format: str | None) -> Path:
@@ -107,16 +136,27 @@ def _result_name(name: Path, suffix: str, format: str | None) -> Path:
     return name.with_name(name.stem + suffix + end)
 
 
+def _without_results(jobs: Sequence[UpscaleTask]) -> list[UpscaleTask]:
+    """Leave out inputs that are the result of another input, as a_x4.png of a.png."""
+    results = {_place(job.destination) for job in jobs if _place(job.destination) != _place(job.source)}
+    return [
+        job
+        for job in jobs
+        if _place(job.source) not in results or _place(job.destination) == _place(job.source)
+    ]
+
+
 def _refuse_collisions(jobs: Sequence[UpscaleTask]) -> None:
     inputs = {_identity(job.source): job.source for job in jobs}
     taken: dict[str, Path] = {}
     for job in jobs:
-        victim = inputs.get(_identity(job.destination)) if job.destination.exists() else None
+        victim = inputs.get(identity) if (identity := _identity(job.destination)) else None
         if victim is not None:
             raise ConfigError(
-                f"The result of {job.source} would overwrite the input {victim}. Choose another -o, or add --suffix."
+                f"The result of {job.source} would overwrite the input {victim}. Choose another -o, or add --suffix"
+                + ("." if victim == job.source else "; if it is an earlier result, add --skip-existing.")
             )
-        place = os.path.realpath(job.destination)
+        place = _place(job.destination)
         if place in taken:
             raise ConfigError(
                 f"{taken[place]} and {job.source} would both become {job.destination}. Upscale them into different "
@@ -125,6 +165,13 @@ def _refuse_collisions(jobs: Sequence[UpscaleTask]) -> None:
         taken[place] = job.source
 
 
-def _identity(path: Path) -> tuple[int, int]:
-    status = path.stat()
+def _place(path: Path) -> str:
+    return os.path.normcase(os.path.realpath(path))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:  # there is no such file
+        return None
     return status.st_dev, status.st_ino
