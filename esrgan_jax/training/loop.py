@@ -30,6 +30,7 @@ from esrgan_jax.training.claim import claim_run_folder
 from esrgan_jax.training.feed import DeviceFeed, build_data
 from esrgan_jax.training.guard import open_guard
 from esrgan_jax.training.meter import open_meter
+from esrgan_jax.training.model_card import model_card
 from esrgan_jax.training.recipe import States
 from esrgan_jax.training.restore import open_checkpointer, restore_or_begin
 from esrgan_jax.training.run import Run, Stage, open_run
@@ -85,22 +86,31 @@ def _run_stages(run: Run) -> Scores:
         run.console.say("note      nothing was left to do: for more iterations, give a stage more steps")
         scores = validate(run, stage.name, states) or {}
     if run.writes:
-        with run.console.ticking("done", lambda: "drawing curves"):
-            curves = run.writer.curves()
-        run.console.say(
-            f"done      {duration(time.perf_counter() - start)}, peak memory {peak_memory()}; "
-            f"curves in {curves}, pictures in {run.folder / 'samples'}"
-        )
-        model = exported_generator(run.folder, states)
-        if not model.exists():
-            model = run.folder
-        run.console.say(f"model     {model}")
-        run.console.say(f"next      esrgan-jax upscale PHOTO --model {shlex.quote(str(model))} -o large.png")
+        _say_done(run, states, scores, start)
     if unsaved:
         raise CheckpointError(
             f"{unsaved}. Free disk space and run the same command again: it resumes from the newest checkpoint."
         )
     return scores
+
+
+def _say_done(run: Run, states: States, scores: Scores, start: float) -> None:
+    """Draw the curves, write the model card, and say what is where and what comes next."""
+    seconds = time.perf_counter() - start
+    with run.console.ticking("done", lambda: "drawing curves"):
+        curves = run.writer.curves()
+    run.console.say(
+        f"done      {duration(seconds)}, peak memory {peak_memory()}; "
+        f"curves in {curves}, pictures in {run.folder / 'samples'}"
+    )
+    model = exported_generator(run.folder, states)
+    if model.exists():
+        card = run.writer.card(model, model_card(run, model, scores, seconds))
+        run.console.say(f"card      {card}, for whoever gets the model: a few lines are yours to fill in")
+    else:
+        model = run.folder
+    run.console.say(f"model     {model}")
+    run.console.say(f"next      esrgan-jax upscale PHOTO --model {shlex.quote(str(model))} -o large.png")
 
 
 def _run_stage(

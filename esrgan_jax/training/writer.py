@@ -1,4 +1,4 @@
-"""What a run leaves: metrics.jsonl, TensorBoard, samples, curves, .pth files for other programs. Process 0 only."""
+"""What a run leaves: metrics.jsonl, TensorBoard, samples, curves, .pth files, model cards. Process 0 only."""
 
 from __future__ import annotations
 
@@ -97,6 +97,17 @@ class Writer:
         ran = {line["stage"] for line in lines}
         with self._recording_problems(path.name):
             draw_curves(lines, [stage for stage in self._stages if stage in ran] or self._stages, path)
+        return path
+
+    def card(self, model: Path, text: str) -> Path:
+        """Write a model card beside a model file, net_g_600.md beside net_g_600.pth; return the file.
+
+        One that is there stays: somebody may have filled it in.
+        """
+        path = model.with_suffix(".md")
+        if not path.exists():
+            with self._recording_problems(path.name), atomic_write(path) as temporary:
+                temporary.write_text(text, encoding="utf-8")
         return path
 
     @contextlib.contextmanager

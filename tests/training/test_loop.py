@@ -7,8 +7,10 @@ tests/cli/test_train.py runs the real ones.
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import re
+import shutil
 import time
 from dataclasses import replace
 
@@ -21,7 +23,7 @@ from PIL import Image
 from configs import quickstart
 from esrgan_jax.errors import CheckpointError, ConfigError, DataError, UserError
 from esrgan_jax.metrics import METRICS, Metric
-from esrgan_jax.runs import checkpoint
+from esrgan_jax.runs import checkpoint, lock
 from esrgan_jax.runs.folder import load_generator, newest_stage
 from esrgan_jax.system import parallel
 from esrgan_jax.training import feed, recipe, run, validation, writer
@@ -363,6 +365,38 @@ def test_fields_that_change_the_numbers_may_not_change(config, tmp_path):
     assert json.loads((tmp_path / "config.json").read_text())["network_g"]["num_feat"] == 4
 
 
+def test_pictures_to_train_on_may_not_change(config, images, tmp_path):
+    train_and_evaluate(only(config, "psnr"), tmp_path / "run")
+    config.data.train = str(tmp_path / "fewer")
+    shutil.copytree(images / "train", tmp_path / "fewer")
+    (tmp_path / "fewer/b.png").unlink()
+    change = "data.train (was 3 pictures, is 2: b.png is gone)"
+    with pytest.raises(
+        ConfigError, match=re.escape(f"{tmp_path / 'run'} holds a run on other pictures, {change}: ")
+    ):
+        train_and_evaluate(only(config, "psnr"), tmp_path / "run")
+    config.resume, config.psnr.steps = "force", 4
+    train_and_evaluate(only(config, "psnr"), tmp_path / "run")
+    assert f"note      changed since the last start: {change}" in read_log(tmp_path / "run")
+
+
+def test_folder_that_another_training_takes_over(config, tmp_path, monkeypatch):
+    """It stops before it writes anything more."""
+    monkeypatch.setattr(lock, "BEAT_SECONDS", 0)
+    config.checkpoint_every = 1
+    build = recipe.PixelRecipe.build
+
+    def iterate(real, states, batch, iteration):
+        if iteration == 2:
+            (tmp_path / lock.LOCK_FILE).write_text("somebody else")
+        return real(states, batch, iteration)
+
+    monkeypatch.setattr(recipe.PixelRecipe, "build", lambda self, *_: functools.partial(iterate, build(self)))
+    with pytest.raises(CheckpointError, match=f"{tmp_path} was taken over by another process"):
+        train_and_evaluate(only(config, "psnr"), tmp_path)
+    assert newest_stage(tmp_path) == "psnr"
+
+
 def test_forced_to_go_on_with_other_numbers(config, tmp_path, iterated):
     train_and_evaluate(only(config, "psnr"), tmp_path)
     config.resume = "force"
@@ -568,7 +602,7 @@ def bad_folder(case, folder):
         return hr, lr, f"{small} has 300x31 pixels, too few for a training patch of 32x32"
     if case == "unreadable":
         (hr / "text.png").write_text("no picture")
-        return hr, lr, f"{hr / 'text.png'} is not a PNG"
+        return hr, lr, f"{hr / 'text.png'} is a text file"
     lr = folder / "lr"
     if case == "sizes":
         bad = write_picture(lr / "good.png", 40, 41)
@@ -653,6 +687,30 @@ def test_every_open_file_is_closed(config, tmp_path):
     with pytest.raises(DataError):
         train_and_evaluate(config, tmp_path / "run")
     assert "run       quickstart" in read_log(tmp_path / "run")
+
+
+def test_model_card(config, tmp_path, iterated):
+    scores = train_and_evaluate(config, tmp_path)
+    card = tmp_path / "net_g_2.md"
+    text = card.read_text()
+    digest = hashlib.sha256((tmp_path / "net_g_2.pth").read_bytes()).hexdigest()
+    for words in (
+        "# quickstart: RRDBNet x4",
+        digest,
+        "esrgan-jax upscale photo.jpg -o large.png --model net_g_2.pth",
+        f"3 pictures of `{config.data.train}` to train on, 1 of `{config.data.validation}`",
+        "| psnr | 3 | 2 | 32 |",
+        "| gan | 2 | 2 |",
+        f"| PSNR RGB | {scores['psnr_rgb']:.2f} dB |",
+        "**To fill in:** of the weights",
+    ):
+        assert words in text
+    card.write_text(filled := text.replace("**To fill in:** of the weights", "CC0"))
+    train_and_evaluate(config, tmp_path)
+    assert card.read_text() == filled
+    config.gan.steps = 3
+    train_and_evaluate(config, tmp_path)
+    assert "| gan | 3 | 2 |" in (tmp_path / "net_g_3.md").read_text()
 
 
 def test_log_tells_of_phases_and_memory(config, tmp_path):
