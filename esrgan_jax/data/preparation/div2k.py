@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 import sys
 import zipfile
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from esrgan_jax.errors import ConfigError, DataError
 from esrgan_jax.system.download import ChecksumError, DownloadError, download, sha256
 
 SCALES = (2, 3, 4, 8)  # of the published bicubic LR images
+LARGEST_MEMBER = 1 << 28
+"""Bytes of a picture once it is unpacked; those of DIV2K have 10 MB at most."""
 SPLITS = {"train": "train", "valid": "validation"}  # DIV2K's name: TFDS's name
 
 
@@ -87,11 +90,13 @@ def fetch_zip(file: ZipFile, folder: Path, *, mirror: str | None = None, any_che
                 )
         return path
     address = file.address if mirror is None else f"{mirror.rstrip('/')}/{file.file}"
+    if not re.match(r"(https?|file)://.", address):
+        raise ConfigError(f"--mirror {mirror} is not an address such as http://example.org/DIV2K.")
     size = None if any_checksum else file.size
     by_hand = f"fetch {file.file} by other means and put it into {folder}"
     print(f"download  {address}" + (f", {size / 1e6:.0f} MB" if size else ""), file=sys.stderr)
     try:
-        download(address, path, name=file.file, size=size, checksum=checksum)
+        download(address, path, name=file.file, size=size, checksum=checksum, at_most=2 * file.size)
     except ChecksumError as error:
         raise DataError(
             f"{address} is not the {file.file} that is published ({error}): try again, {by_hand}, or accept any file "
@@ -99,8 +104,6 @@ def fetch_zip(file: ZipFile, folder: Path, *, mirror: str | None = None, any_che
         ) from None
     except DownloadError as error:
         raise DataError(f"{address} cannot be downloaded ({error}): try again, or {by_hand}.") from None
-    except ValueError:
-        raise ConfigError(f"--mirror {mirror} is not an address such as http://example.org/DIV2K.") from None
     return path
 
 
@@ -134,7 +137,7 @@ def _members(path: Path, pattern: str) -> dict[str, ZipMember]:
     """Return the members whose name, without folders, matches `pattern`, by its first group."""
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, EOFError) as error:
+    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, struct.error) as error:
         raise DataError(
             f"{path} is incomplete or no zip file ({error}): remove it to fetch it again."
         ) from error
@@ -142,6 +145,22 @@ def _members(path: Path, pattern: str) -> dict[str, ZipMember]:
         raise DataError(f"{path} cannot be opened ({error.strerror}): check the path.") from error
     found = {}
     for member in archive.infolist():
-        if match := re.fullmatch(pattern, PurePosixPath(member.filename).name):
+        match = re.fullmatch(pattern, PurePosixPath(member.filename).name)
+        if match and not member.is_dir():
+            _check_member(path, member)
             found[match[1]] = ZipMember(archive, member)
     return found
+
+
+def _check_member(path: Path, member: zipfile.ZipInfo) -> None:
+    """Check that a member may be unpacked: it is as large as a picture, no password is needed, and it is deflated."""
+    if member.file_size > LARGEST_MEMBER:
+        raise DataError(
+            f"{path} holds {member.filename}, which has {member.file_size / 1e9:.1f} GB once it is unpacked: no "
+            "picture of DIV2K is that large. Fetch the published file."
+        )
+    if member.flag_bits & 1 or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise DataError(
+            f"{path} holds {member.filename} encrypted or packed in an unusual way: fetch the published file, or "
+            "pack it again as a plain zip file."
+        )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import shutil
+import struct
 import sys
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -18,6 +21,17 @@ from esrgan_jax.data.pairs import check_sizes
 from esrgan_jax.errors import DataError
 from esrgan_jax.imaging.kinds import describe_left_out
 from esrgan_jax.imaging.rgb_files import read_rgb
+
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+)
+"""What zipfile raises where a zip file is damaged, or its headers contradict each other."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +86,19 @@ class ZipMember:
         """
         # One at a time, deleted after use: a set unpacked as a whole would need its size on disk again.
         with tempfile.TemporaryDirectory(prefix="esrgan_jax-") as folder:
+            # Under a name of ours: the member's may lead out of the folder, or be too long.
+            path = Path(folder) / f"picture{PurePosixPath(self.member.filename).suffix}"
             try:
-                yield Path(self.archive.extract(self.member, folder))
-            except DataError as error:
-                raise DataError(str(error).replace(folder, str(self.archive.filename))) from error
-            except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+                with self.archive.open(self.member) as packed, path.open("wb") as file:
+                    shutil.copyfileobj(packed, file)
+            except (*_DAMAGE, OSError) as error:
+                if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a place in front of the file
+                    raise
                 raise DataError(f"{self.name} is damaged ({error}): fetch the zip file again.") from error
+            try:
+                yield path
+            except DataError as error:
+                raise DataError(str(error).replace(str(path), self.name)) from error
 
 
 ImageFile = PlainFile | ZipMember

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import random
 import zipfile
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from helpers import div2k_zips
 from helpers.web import serve
 
+from esrgan_jax.data.preparation import div2k
 from esrgan_jax.data.preparation.div2k import ZipFile, fetch_zip, zip_files, zip_originals
 from esrgan_jax.errors import ConfigError, DataError
 from esrgan_jax.system import download
@@ -169,3 +172,89 @@ def test_a_picture_that_was_damaged_before_it_was_packed(tmp_path):
     with pytest.raises(DataError) as caught:
         zip_originals(tmp_path / HR, None, 4)[0].read(4)
     assert str(caught.value).startswith(f"{tmp_path / HR}/DIV2K_train_HR/0001.png is incomplete or damaged")
+
+
+# What means harm.
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../0001.png",
+        "/{outside}/0001.png",
+        "C:\\outside\\..\\/0001.png",
+        "a/../../../{outside}/0001.png",
+        f"{'long/' * 1000}{'x' * 3000}/0001.png",
+    ],
+)
+def test_members_stay_inside_whatever_their_names(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    (tmp_path / "tmp").mkdir()
+    image = div2k_zips.hr("train", "0004")
+    with zipfile.ZipFile(tmp_path / HR, "w") as archive:
+        archive.writestr(name.format(outside=tmp_path / "outside"), div2k_zips.png(image))
+    [original] = zip_originals(tmp_path / HR, None, 4)
+    with original.hr.unpacked() as path:
+        assert path.parent.parent == tmp_path / "tmp"
+    np.testing.assert_array_equal(original.read(4)[0].image, image)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [HR, "tmp"]
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_links_and_folders_in_a_zip_file(tmp_path):
+    (tmp_path / "secret.png").write_bytes(div2k_zips.png(div2k_zips.hr("train", "0004")))
+    link = zipfile.ZipInfo("0001.png")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(tmp_path / HR, "w") as archive:
+        archive.writestr("0002.png/", b"")
+        archive.writestr(link, os.fsencode(tmp_path / "secret.png"))
+    [original] = zip_originals(tmp_path / HR, None, 4)
+    with pytest.raises(DataError, match=rf"{tmp_path / HR}/0001\.png"):
+        original.read(4)
+
+
+def test_bombs(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / HR, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("0001.png", bytes(3_000_000))
+    assert (tmp_path / HR).stat().st_size < 10_000
+    monkeypatch.setattr(div2k, "LARGEST_MEMBER", 2_000_000)
+    with pytest.raises(DataError, match=r"holds 0001\.png, which has 0\.0 GB once it is unpacked"):
+        zip_originals(tmp_path / HR, None, 4)
+    # One that hides its size is unpacked as far as it says.
+    content = (tmp_path / HR).read_bytes()
+    (tmp_path / HR).write_bytes(
+        content.replace((3_000_000).to_bytes(4, "little"), (1000).to_bytes(4, "little"))
+    )
+    [original] = zip_originals(tmp_path / HR, None, 4)
+    with pytest.raises(DataError, match=r"0001\.png is damaged"):
+        original.read(4)
+
+
+def test_members_that_need_more_than_inflating(tmp_path):
+    with zipfile.ZipFile(tmp_path / HR, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("0001.png", b"x")
+    with pytest.raises(DataError, match=r"0001\.png encrypted or packed in an unusual way"):
+        zip_originals(tmp_path / HR, None, 4)
+
+
+def test_mutated_zip_files(tmp_path):
+    """Whatever bytes are changed, the result is a set or a sentence."""
+    picture = div2k_zips.png(div2k_zips.hr("train", "0004")[:8, :8])
+    with zipfile.ZipFile(tmp_path / HR, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(3):
+            archive.writestr(f"DIV2K/000{number}.png", picture)
+    content = (tmp_path / HR).read_bytes()
+    rng = random.Random(0)
+    refused = 0
+    for _ in range(300):
+        mutated = bytearray(content)
+        for _ in range(rng.choice((1, 2, 8))):
+            mutated[rng.randrange(len(mutated))] = rng.choice((0, 1, 0x7F, 0xFF, rng.randrange(256)))
+        (tmp_path / HR).write_bytes(mutated)
+        try:
+            for original in zip_originals(tmp_path / HR, None, 4):
+                original.read(4)
+        except DataError:
+            refused += 1
+    assert refused > 100
