@@ -70,12 +70,13 @@ def run(args: argparse.Namespace) -> int:
     import sys
     import textwrap
 
-    from esrgan_jax.errors import ConfigError
+    from esrgan_jax.errors import ConfigError, DataError, UserError
     from esrgan_jax.evaluation.page import ResultPage
-    from esrgan_jax.evaluation.scores import evaluate, score
+    from esrgan_jax.evaluation.scores import evaluate_image, score
     from esrgan_jax.evaluation.table import ResultTable, Row
     from esrgan_jax.evaluation.test_sets import open_test_set
     from esrgan_jax.imaging import imresize, write_png
+    from esrgan_jax.imaging.kinds import describe_left_out
     from esrgan_jax.system.files import check_writable
     from esrgan_jax.system.progress import bar, loading
 
@@ -83,11 +84,15 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--crop-border (={args.crop_border}) must be 0 or more.")
     with loading():
         upscale, model, scale = _model(args)
+    bad: dict[str, str] = {}
     images = open_test_set(
-        args.hr, args.lr, scale=scale, lr_template=args.lr_template, data_dir=args.data_dir
+        args.hr, args.lr, scale=scale, lr_template=args.lr_template, data_dir=args.data_dir, skipped=bad
     )
     border = scale if args.crop_border is None else args.crop_border
+    indices, too_small = _large_enough(images, scale, border)
     report = ResultTable(model, images.hr, images.lr, scale, border, images.names, images.published)
+    report.others = describe_left_out(images.others) if images.others else ""
+    report.left_out |= bad | too_small
     files = _files_to_save(args.save, images) if args.save else []
     page = ResultPage() if args.html else None
     for path in [*files[:1], *([args.html] if args.html else [])]:
@@ -104,31 +109,70 @@ def run(args: argparse.Namespace) -> int:
             )
             print("\n".join(lines))
         print("", *report.table_head(), sep="\n", flush=True)
-    results = evaluate(upscale, images.source, scale, crop_border=border)
-    counted = bar(results, total=len(images.names), name="evaluate", unit="image")
-    for index, result in enumerate(counted):
-        bicubic, bicubic_scores = result.sr, result.scores
-        if args.model != "bicubic":
-            bicubic = imresize(result.pair["lr"], scale)
-            bicubic_scores = score(result.name, bicubic, result.pair["hr"], border)
+    counted = bar(indices, total=len(indices), name="evaluate", unit="image")
+    failed = bool(bad)
+    for index in counted:
+        name = images.source.name(index)
+        try:
+            result = evaluate_image(upscale, images.source, index, border)
+            bicubic, bicubic_scores = result.sr, result.scores
+            if args.model != "bicubic":
+                bicubic = imresize(result.pair["lr"], scale)
+                bicubic_scores = score(name, bicubic, result.pair["hr"], border)
+        except UserError as error:  # the others are scored, and what was done is not lost
+            report.left_out[name] = str(error)
+            counted.write(f"left out  {error}", file=sys.stderr)
+            failed = True
+            continue
         row = Row(images.names[index], result.scores, bicubic_scores)
         report.rows.append(row)
         if files:
-            write_png(files[index], result.sr)
+            try:
+                write_png(files[index], result.sr)
+            except OSError as error:
+                counted.write(
+                    f"{files[index]} cannot be written ({error.strerror or error}).", file=sys.stderr
+                )
+                failed = True
         if page:
             page.add(row, result, bicubic, report.methods)
         if not args.json:
             counted.write(report.table_row(row), file=sys.stdout)
             sys.stdout.flush()
-    if page:
-        page.write(args.html, report)
+    if not report.rows:
+        raise DataError(next(iter(report.left_out.values())))
     if args.json:
         print(json.dumps(report.to_json(), indent=2, allow_nan=False))
     else:
         print(report.table_row(report.mean()))
         if report.remark():
             print(f"\n{report.remark()}")
-    return 0
+    if page:
+        page.write(args.html, report)
+    return 1 if failed else 0
+
+
+def _large_enough(images: "TestSet", scale: int, border: int) -> tuple[list[int], dict[str, str]]:
+    """Return the images that can be scored, in natural order, and name and reason of those too small for a metric.
+
+    Raises:
+      DataError: all are.
+    """
+    from esrgan_jax.errors import DataError
+    from esrgan_jax.evaluation.scores import check_size
+    from esrgan_jax.imaging.search import natural_key
+
+    found, too_small = [], {}
+    for index in sorted(range(len(images.names)), key=lambda index: natural_key(images.names[index])):
+        name = images.source.name(index)
+        try:
+            check_size(name, images.source.hr_size(index), scale, border)
+            found.append(index)
+        except DataError as error:
+            too_small[name] = str(error)
+    if not found:
+        raise DataError(next(iter(too_small.values())))
+    return found, too_small
 
 
 def _model(args: argparse.Namespace) -> tuple[Callable[[Any], Any], str, int]:

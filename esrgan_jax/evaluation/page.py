@@ -34,6 +34,12 @@ thead { border-bottom: 1px solid #888; } tfoot { border-top: 1px solid #888; fon
 figure { margin: 0; flex: 1 1 300px; max-width: 384px; } figure.whole { flex: 0 1 260px; }
 figure img { width: 100%; display: block; image-rendering: pixelated; }
 figure.whole img { image-rendering: auto; } figcaption { margin-top: .25em; }
+.scores { overflow-x: auto; } td:first-child { position: sticky; left: 0; background: #fff; }
+@media (max-width: 600px) {
+  body { margin: 1em auto; padding: 0 .8em; } dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .6em; }
+  th, td { padding: .25em .45em; } td:first-child { max-width: 8em; overflow-wrap: anywhere; }
+  figure, figure.whole { flex-basis: 100%; max-width: none; }
+}
 """
 
 
@@ -82,10 +88,10 @@ class ResultPage:
 <title>Evaluation of {html.escape(report.model)}</title><style>{_STYLE}</style></head><body>
 <h1>Evaluation</h1>
 <dl>{topics}</dl>
-<table><thead><tr><th></th>{titles}</tr><tr><th>image</th>{methods}</tr></thead>
+<div class="scores"><table><thead><tr><th></th>{titles}</tr><tr><th>image</th>{methods}</tr></thead>
 <tbody>
 {rows}
-</tbody><tfoot>{_table_row(report.mean(), report.methods)}</tfoot></table>
+</tbody><tfoot>{_table_row(report.mean(), report.methods)}</tfoot></table></div>
 <p>{html.escape(report.remark())}</p>
 <p>Below are, of each image, the {DETAIL}x{DETAIL} pixels that bicubic gets most wrong, with the scores of the whole
 image. Any model shows the same part; the pixels are enlarged without smoothing.</p>

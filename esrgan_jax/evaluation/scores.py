@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
 
 
+_ENOUGH = 64
+"""Pixels per side that are enough for any metric."""
+
 Upscale = Callable[[np.ndarray], "UInt8[np.ndarray, 'h w 3'] | Float[np.ndarray, 'h w 3']"]
 """uint8 RGB [h, w, 3] -> the enlarged picture, uint8 or floats around [0, 1]."""
 
@@ -47,16 +50,35 @@ def evaluate(
       DataError: an image is unreadable or too small; names it.
       InferenceError: the model cannot enlarge an image; names it.
     """
+    border = scale if crop_border is None else crop_border
     for index in range(len(source)):
-        pair, name = source[index], source.name(index)
-        try:
-            sr = upscale(pair["lr"])
-        except InferenceError as error:
-            raise InferenceError(f"{name} cannot be enlarged: {error}") from error
-        if sr.dtype != np.uint8:
-            sr = to_uint8(sr)
-        border = scale if crop_border is None else crop_border
-        yield Result(name, pair, sr, score(name, sr, pair["hr"], border))
+        yield evaluate_image(upscale, source, index, border)
+
+
+def evaluate_image(upscale: Upscale, source: PairSource, index: int, crop_border: int) -> Result:
+    """Do the same for one image of `source`."""
+    pair, name = source[index], source.name(index)
+    try:
+        sr = upscale(pair["lr"])
+    except InferenceError as error:
+        raise InferenceError(f"{name} cannot be enlarged: {error}") from error
+    if sr.dtype != np.uint8:
+        sr = to_uint8(sr)
+    return Result(name, pair, sr, score(name, sr, pair["hr"], crop_border))
+
+
+def check_size(name: str, hr_size: tuple[int, int] | None, scale: int, crop_border: int) -> None:
+    """Check that an image is large enough for every metric; None, an unknown size, passes.
+
+    Raises:
+      DataError: see `score`.
+    """
+    if hr_size is None:
+        return
+    height, width = (side // scale * scale for side in hr_size)
+    if min(height, width) <= 2 * crop_border + _ENOUGH:
+        blank = np.zeros((height, width, 3), np.uint8)
+        score(name, blank, blank, crop_border)
 
 
 def evaluate_bicubic(source: PairSource, scale: int) -> dict[str, float]:

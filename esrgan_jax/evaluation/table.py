@@ -35,6 +35,8 @@ class ResultTable:
       names: of the images.
       published: PSNR in dB and SSIM on Y of bicubic on these images in ESRGAN's paper, if known.
       rows: the scores of the images so far.
+      others: about pictures beside them whose formats are not read, one line, or "".
+      left_out: name and reason of the images that cannot be scored.
     """
 
     model: str
@@ -45,6 +47,8 @@ class ResultTable:
     names: list[str]
     published: tuple[float, float] | None = None
     rows: list[Row] = field(default_factory=list)
+    others: str = ""
+    left_out: dict[str, str] = field(default_factory=dict)
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -61,16 +65,21 @@ class ResultTable:
 
     def head(self) -> list[tuple[str, str]]:
         """Return what was measured: (topic, words)."""
-        return [
+        head = [
             ("model", self.model),
             ("images", self.images),
             ("LR", self.lr),
             ("scale", str(self.scale)),
             ("protocol", protocol(self.crop_border)),
         ]
+        return head + [("left out", text) for text in (self.others, *self.left_out.values()) if text]
 
     def remark(self) -> str:
-        """Return what ESRGAN's paper has for bicubic on these images, or an empty string."""
+        """Return how many images the mean leaves out, or else what ESRGAN's paper has for bicubic on them, or ""."""
+        if self.left_out:
+            scored, missing = len(self.rows), len(self.left_out)
+            verb = "are" if missing > 1 else "is"
+            return f"The mean is that of {scored} image{'s' * (scored > 1)}; {missing} {verb} left out."
         if self.published is None:
             return ""
         psnr, ssim = self.published
@@ -118,6 +127,8 @@ class ResultTable:
         ]
         mean = self.mean()
         return head | {
+            "other_formats": self.others,
+            "left_out": self.left_out,
             "images": images,
             "mean": {"model": _finite(mean.model), "bicubic": _finite(mean.bicubic)},
         }

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from esrgan_jax.data.pairs import Pair, PairSource, check_sizes, paired
 from esrgan_jax.data.sources import open_pairs
 from esrgan_jax.errors import ConfigError, DataError
-from esrgan_jax.imaging.kinds import IMAGE_SUFFIXES
 from esrgan_jax.imaging.rgb_files import image_size, read_rgb
+from esrgan_jax.imaging.search import is_folder, search_folder
 from esrgan_jax.system.files import user_path
 
 SET_LAYOUTS = {
@@ -47,6 +47,7 @@ class TestSet(NamedTuple):
       hr, lr: the origin of HR and LR, in words.
       names: of the images: paths below their common folder.
       folders: folders of HR and LR.
+      others: pictures in the folder of HR whose formats are not read.
       published: PSNR and SSIM of bicubic on exactly these images in ESRGAN's paper, if any.
     """
 
@@ -55,6 +56,7 @@ class TestSet(NamedTuple):
     lr: str
     names: list[str]
     folders: list[Path]
+    others: list[Path]
     published: tuple[float, float] | None = None
 
 
@@ -65,6 +67,7 @@ def open_test_set(
     scale: int,
     lr_template: str | None = None,
     data_dir: str | None = None,
+    skipped: dict[str, str] | None = None,
 ) -> TestSet:
     """Open a test set, whose HR and LR are found by its layout, or another source of pairs.
 
@@ -73,7 +76,7 @@ def open_test_set(
       lr: folder of LR images; with it, `hr` is the folder of HR images itself. None: those of the test set in this
         scale; if there are none, LR is made by MATLAB's bicubic.
       scale: how many times HR is larger than LR.
-      lr_template, data_dir: see `open_pairs`.
+      lr_template, data_dir, skipped: see `open_pairs`.
 
     Raises:
       DataError: the images cannot be used; names one.
@@ -82,24 +85,32 @@ def open_test_set(
     made = f"made by MATLAB's bicubic from HR cropped to multiples of {scale}"
     found = None if lr or lr_template else _find_set(user_path(hr), scale)
     if found is None:
-        if lr is None and Path(hr).is_dir():
+        if lr is None and is_folder(hr):
             _refuse_folder_of_sets(Path(hr), scale)
         source = open_pairs(
-            hr, split="validation", scale=scale, lr=lr, lr_template=lr_template, data_dir=data_dir
+            hr,
+            split="validation",
+            scale=scale,
+            lr=lr,
+            lr_template=lr_template,
+            data_dir=data_dir,
+            skipped=skipped,
         )
         lr_words = lr or ("the set's own, else " if hr.startswith("tfds:") else "") + made
-        folders = [Path(folder) for folder in (hr, lr) if folder and Path(folder).is_dir()]
-        return TestSet(source, f"{len(source)} of {hr}", lr_words, _short_names(source), folders)
+        folders = [Path(folder) for folder in (hr, lr) if folder and is_folder(folder)]
+        others = list(getattr(source, "others", ()))
+        return TestSet(source, f"{len(source)} of {hr}", lr_words, _short_names(source), folders, others)
     if found.layout == "Huang":
-        source = HuangSource(found.hr, scale)
+        source = HuangSource(found.hr, scale, skipped)
     else:
-        source = open_pairs(found.hr, split="validation", scale=scale, lr=found.lr)
+        source = open_pairs(found.hr, split="validation", scale=scale, lr=found.lr, skipped=skipped)
     words = f"{len(source)} of {found.hr}: {found.name} as {found.layout} has it"
     published = PUBLISHED_BICUBIC.get((found.name, scale))
     if SET_SIZES.get(found.name, len(source)) != len(source):
         words, published = f"{words}, which should be {SET_SIZES[found.name]}", None
     folders = [folder for folder in (found.hr, found.lr) if folder]
-    return TestSet(source, words, str(found.lr or made), _short_names(source), folders, published)
+    others = list(getattr(source, "others", ()))
+    return TestSet(source, words, str(found.lr or made), _short_names(source), folders, others, published)
 
 
 class _Found(NamedTuple):
@@ -125,7 +136,11 @@ def _find_set(folder: Path, scale: int) -> _Found | None:
 
 
 def _refuse_folder_of_sets(folder: Path, scale: int) -> None:
-    sets = [child.name for child in sorted(folder.iterdir()) if child.is_dir() and _find_set(child, scale)]
+    try:
+        children = sorted(folder.iterdir())
+    except OSError:  # which is said where its pictures are looked for
+        return
+    sets = [child.name for child in children if is_folder(child) and _find_set(child, scale)]
     if sets:
         raise ConfigError(
             f"{folder} holds test sets ({', '.join(sets)}): evaluate one at a time, as {folder / sets[0]}."
@@ -147,20 +162,32 @@ class HuangSource:
     Items are {"lr": uint8 [h, w, 3], "hr": uint8 [h * scale, w * scale, 3]}, HR cropped to a multiple of the
     scale.
 
+    With a dict as `skipped`, bad images are left out instead of being an error, unless all are; their names and the
+    reasons are put into the dict.
+
     Raises:
       DataError: there is no pair, an HR image has no LR image or one whose size does not fit, or an image is
         unreadable.
     """
 
-    def __init__(self, folder: Path, scale: int):
+    def __init__(self, folder: Path, scale: int, skipped: dict[str, str] | None = None):
         self._scale = scale
-        files = sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
-        self._pairs = []
-        for hr in (file for file in files if file.stem.endswith("_HR")):
+        inside = search_folder(folder)
+        files = [file for file in inside.images if file.parent == folder]
+        self.others = [file for file in inside.others if file.parent == folder]
+        self._pairs: list[tuple[Path, Path]] = []
+        hr_files = [file for file in files if file.stem.endswith("_HR")]
+        for hr in hr_files:
             lr = hr.with_name(f"{hr.stem.removesuffix('_HR')}_LR{hr.suffix}")
-            if lr not in files:
-                raise DataError(f"{hr} has no LR image: {lr} does not exist; add it.")
-            check_sizes(scale, hr, image_size(hr), lr, image_size(lr))
+            try:
+                if lr not in files:
+                    raise DataError(f"{hr} has no LR image: {lr} does not exist; add it.")
+                check_sizes(scale, hr, image_size(hr), lr, image_size(lr))
+            except DataError as error:
+                if skipped is None or (hr == hr_files[-1] and not self._pairs):
+                    raise
+                skipped[str(hr)] = str(error)
+                continue
             self._pairs.append((hr, lr))
         if not self._pairs:
             raise DataError(f"{folder} holds no image whose name ends in _HR: give the folder of a test set.")

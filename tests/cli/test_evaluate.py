@@ -1,6 +1,9 @@
 """evaluate, from the files of photos and of a network to tables, JSON, pages and pictures."""
 
+import errno
+import html
 import json
+import os
 import subprocess
 import sys
 
@@ -12,7 +15,7 @@ from skimage import data
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from esrgan_jax.cli.main import main
-from esrgan_jax.imaging import imresize, read_rgb, to_uint8
+from esrgan_jax.imaging import image_size, imresize, read_rgb, to_uint8
 from esrgan_jax.metrics import METRICS
 from esrgan_jax.weights.formats import containers
 from esrgan_jax.weights.load import load_model
@@ -160,16 +163,105 @@ def test_progress_goes_to_stderr_and_nothing_else_to_stdout(photos):
     assert done.stderr == ""
 
 
-def test_a_bad_image_is_named_and_nothing_is_left(photos, tmp_path, capsys):
+def test_bad_images_are_named_and_the_others_scored(photos, tmp_path, capsys):
+    """Named in front of all work where the header says it; otherwise when it is found. Nothing is lost."""
     whole = (photos / "grey.png").read_bytes()
-    (photos / "grey.png").write_bytes(whole[: len(whole) // 2])
+    (photos / "grey.png").write_bytes(whole[: len(whole) // 2])  # found when it is read
+    (photos / "b.png").symlink_to("nothing.png")
+    os.mkfifo(photos / "pipe.png")
+    Image.new("RGB", (16, 300)).save(photos / "people/small.png")
+    (photos / "x.exr").write_bytes(b"")
     page = tmp_path / "report.html"
+    sentences = {
+        "grey.png": "is incomplete or damaged",
+        "b.png": "is a link to nothing.png, which does not exist",
+        "pipe.png": "is a pipe",
+        "people/small.png": "cannot be scored: `crop_border` (=4) leaves 292x8 pixels; SSIM needs at least 11x11",
+    }
     assert run("--model", "bicubic", "--hr", photos, "--html", page, "--json") == 1
     out, err = capsys.readouterr()
-    assert out == ""
-    assert str(photos / "grey.png") in err
+    found = json.loads(out)
+    assert [image["name"] for image in found["images"]] == ["chelsea.png", "people/astronaut.png"]
+    mean = np.mean([image["model"]["psnr_y"] for image in found["images"]])
+    assert found["mean"]["model"]["psnr_y"] == pytest.approx(mean)
+    assert found["left_out"].keys() == {str(photos / name) for name in sentences}
+    assert found["other_formats"].startswith("1 picture of other formats left out: x.exr (an OpenEXR picture")
+    for name, sentence in sentences.items():
+        assert found["left_out"][str(photos / name)].startswith(f"{photos / name} {sentence}")
+        assert html.escape(f"{photos / name} {sentence}") in page.read_text()
+    assert err.startswith(f"left out  {photos / 'grey.png'} is incomplete or damaged")
     assert err.count("\n") == 1
-    assert not page.exists()
+
+    assert run("--model", "bicubic", "--hr", photos) == 1
+    out = capsys.readouterr().out
+    words = " ".join(out.partition("\nimage ")[0].split())
+    for name in ("b.png", "pipe.png", "people/small.png"):
+        assert f"left out {photos / name} {sentences[name]}" in words
+    assert out.endswith("\n\nThe mean is that of 2 images; 4 are left out.\n")
+    assert "mean " in out
+
+
+def test_too_small_alone_is_no_failure(photos, capsys):
+    Image.new("RGB", (16, 16)).save(photos / "people/small.png")
+    assert run("--model", "bicubic", "--hr", photos) == 0
+    assert "The mean is that of 3 images; 1 is left out.\n" in capsys.readouterr().out
+
+
+def test_results_that_cannot_be_saved_lose_nothing(photos, tmp_path, monkeypatch, capsys):
+    def full(path, image):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("esrgan_jax.imaging.rgb_files.write_png", full)
+    words = ("--model", "bicubic", "--hr", photos, "--save", tmp_path / "sr", "--html", tmp_path / "a.html")
+    assert run(*words, "--json") == 1
+    out, err = capsys.readouterr()
+    assert len(json.loads(out)["images"]) == 3
+    assert err.count("cannot be written (No space left on device)") == 3
+    assert (tmp_path / "a.html").exists()
+
+
+def test_rows_come_in_natural_order(tmp_path, capsys):
+    for number in (10, 9, 100):
+        (tmp_path / "hr").mkdir(exist_ok=True)
+        Image.fromarray(data.chelsea()[:40, : 30 + number]).save(tmp_path / f"hr/f{number}.png")
+    assert run("--model", "bicubic", "--hr", tmp_path / "hr", "--json", "--save", tmp_path / "sr") == 0
+    names = [image["name"] for image in json.loads(capsys.readouterr().out)["images"]]
+    assert names == ["f9.png", "f10.png", "f100.png"]
+    for number in (9, 10, 100):
+        assert image_size(tmp_path / f"sr/f{number}.png")[1] == (30 + number) // 4 * 4
+
+
+def test_one_lr_image_for_two_hr_images(tmp_path, capsys):
+    hr = data.chelsea()[:80, :80]
+    for name in ("HR/a.png", "HR/a.jpg", "LR/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(hr if "HR" in name else imresize(hr, 1 / 4)).save(tmp_path / name)
+    for command in (["evaluate", "--model", "bicubic", "--hr"], ["check-data", "--gt-size", "32"]):
+        words = [*command, str(tmp_path / "HR"), "--lr", str(tmp_path / "LR")]
+        assert main(words) == 1
+        said = "".join(capsys.readouterr())
+        names = (
+            f"{tmp_path / 'HR/a.jpg'} and {tmp_path / 'HR/a.png'} have one LR image, {tmp_path / 'LR/a.png'}"
+        )
+        assert names in said
+        Image.fromarray(imresize(hr, 1 / 4)).save(tmp_path / "LR/a.jpg")
+        assert main(words) == 0
+        capsys.readouterr()
+        (tmp_path / "LR/a.jpg").unlink()
+
+
+@pytest.mark.parametrize("name", ["._001_SRF_4_HR.png", ".001_SRF_4_HR.png"])
+def test_hidden_files_beside_huangs_pairs(tmp_path, capsys, name):
+    folder = tmp_path / "mine" / "image_SRF_4"
+    folder.mkdir(parents=True)
+    hr = data.chelsea()[:80, :80]
+    Image.fromarray(hr).save(folder / "001_SRF_4_HR.png")
+    Image.fromarray(imresize(hr, 1 / 4)).save(folder / "001_SRF_4_LR.png")
+    (folder / name).write_bytes(b"\0\5\x16\7")
+    assert run("--model", "bicubic", "--hr", tmp_path / "mine", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [image["name"] for image in found["images"]] == ["001_SRF_4_HR.png"]
+    assert found["left_out"] == {}
 
 
 @pytest.mark.parametrize(
