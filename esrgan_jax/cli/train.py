@@ -42,7 +42,8 @@ def main() -> int:
         with surroundings.switches_named():
             return _train(*parse(sys.argv))
     except UserError as error:
-        print(f"train.py: {error}", file=sys.stderr)
+        with contextlib.suppress(OSError):  # nobody reads it
+            print(f"train.py: {error}", file=sys.stderr)
         return error.exit_code
 
 
@@ -94,9 +95,11 @@ def _plan(
     args: argparse.Namespace, folder: Path, chosen: set[str], config: ConfigDict, workdir: Path
 ) -> None:
     """Complete the configuration of a folder of photos, and print the plan."""
+    from esrgan_jax.runs.lock import check_free
     from esrgan_jax.system.progress import clock
     from esrgan_jax.training.own_photos import plan
 
+    check_free(workdir)
     print(f"plan      reading the pictures of {folder} and timing a few iterations ...", flush=True)
     given = {"model": args.model, "hours": args.hours, "scale": args.scale}
     validation = None if args.validation is None else user_path(args.validation)

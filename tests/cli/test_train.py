@@ -194,7 +194,7 @@ def test_damaged_newest_checkpoint(images, whole, tmp_path):
 
 
 def test_full_disk(images, tmp_path):
-    """A file system of 10 MB that is full from the first checkpoint on, until there is room again."""
+    """A file system of 10 MB that is full from the first checkpoint on: after three tries training stops."""
     with small_disk(tmp_path / "disk", "10m") as disk, contextlib.ExitStack() as commands:
         train_on_full_disk(images, disk, commands)
 
@@ -211,15 +211,17 @@ def train_on_full_disk(images, disk, commands):
     assert command.end() == 1
     reason = r"could not be saved \(No space left on device\)"
     assert command.says(rf"^warning   the checkpoint of iteration \d0 {reason}: training goes on")
-    assert command.says("^psnr      60/60: ")
     assert len(command.errors) == 1
-    assert re.match(
-        rf"train.py: the checkpoint of iteration 60 {reason}. Free disk space and run the same",
+    failed = re.match(
+        rf"train.py: Training stops, because it would be lost: the checkpoint of iteration (\d0) {reason}, and "
+        rf"neither could the 2 before it\. Mend that and run the same command: .* checkpoint in {disk}/run\.$",
         command.errors[0],
     )
+    assert failed
+    assert not command.says(rf"^psnr      {int(failed[1]) + 5}/60: ")
     # The last good one is still there (a later one if it was quicker than the ballast); with room the run goes on.
     (good,) = [path.name for path in (disk / "run/checkpoints/psnr").glob("[0-9]*")]
-    assert int(good) <= 30
+    assert int(good) == int(failed[1]) - 30
     ballast.unlink()
     again = Command(images, disk / "run", *stage)
     commands.callback(again.process.kill)

@@ -59,15 +59,13 @@ class Command:
     """`python train.py` on the small pictures, started in a process of its own."""
 
     def __init__(self, images, workdir, *flags, **environment):
-        data = (f"--config.data.train={images / 'train'}", f"--config.data.validation={images / 'held_out'}")
-        words = ("train.py", f"--config={ROOT / 'configs/quickstart.py'}", f"--workdir={workdir}")
         clean = {name: value for name, value in os.environ.items() if name not in ("NPROC", "XLA_FLAGS")}
         # In the background of a shell Ctrl-C is ignored, and children inherit that.
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         self.process = subprocess.Popen(
-            [sys.executable, *words, *SMALL, *data, *flags],
+            [sys.executable, *self.words(images, workdir, *flags)],
             cwd=ROOT,
-            env=clean | {"JAX_PLATFORMS": "cpu", "ESRGAN_JAX_HOME": str(images / "home")} | environment,
+            env=clean | self.environment(images) | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -79,6 +77,18 @@ class Command:
         self._guard.start()
         self._listener = threading.Thread(target=lambda: self.errors.extend(self.process.stderr))
         self._listener.start()
+
+    @staticmethod
+    def words(images, workdir, *flags):
+        """The command line behind `python`."""
+        data = (f"--config.data.train={images / 'train'}", f"--config.data.validation={images / 'held_out'}")
+        words = ("train.py", f"--config={ROOT / 'configs/quickstart.py'}", f"--workdir={workdir}")
+        return [*words, *SMALL, *data, *flags]
+
+    @staticmethod
+    def environment(images):
+        """What it needs beside the environment of the tests."""
+        return {"JAX_PLATFORMS": "cpu", "ESRGAN_JAX_HOME": str(images / "home")}
 
     def read_until(self, line):
         """Reads stdout until a line that begins with `line`."""

@@ -13,6 +13,7 @@ import pytest
 from helpers.commands import Command, read_lines, write_pictures
 
 from esrgan_jax.errors import ConfigError
+from esrgan_jax.runs.lock import RunLock
 from esrgan_jax.system import processes
 
 STAGE = ("--config.stages=psnr", "--config.psnr.batch_size=4")
@@ -68,10 +69,10 @@ def test_two_processes(start_two, images, tmp_path):
     first, second = start_two(**cache)
     first.read_until("psnr      40/60")
     start = time.perf_counter()
-    first.process.kill()
-    assert second.end() != 0
+    second.process.kill()  # the other one is where JAX watches all of them, and waits for signs of life
+    assert first.end() != 0
     assert time.perf_counter() - start < 60
-    assert first.end() == -signal.SIGKILL
+    assert second.end() == -signal.SIGKILL
     assert first.says(f"^restore   psnr stage at iteration {stopped}: ")
     for command in (first, second):
         assert "start all of them again, and they go on from the newest checkpoint" in command.errors[-1]
@@ -95,6 +96,16 @@ def test_two_processes(start_two, images, tmp_path):
         for name in ("run", "whole")
     ]
     assert records[0]["patches"] == records[1]["patches"] == 240
+
+
+def test_first_one_that_cannot_begin(start_two, tmp_path):
+    """Here another training has the workdir: both end, and the second one says where the reason stands."""
+    (tmp_path / "run").mkdir()
+    with RunLock(tmp_path / "run"):
+        first, second = start_two()
+        assert (first.end(), second.end()) == (2, 2)
+    assert re.match("train.py: .*/run is being trained by process ", first.errors[-1])
+    assert second.errors[-1].startswith("train.py: Process 0 of this run ends, and says why: ")
 
 
 @pytest.mark.parametrize(
