@@ -37,7 +37,7 @@ figure.whole img { image-rendering: auto; } figcaption { margin-top: .25em; }
 .scores { overflow-x: auto; } td:first-child { position: sticky; left: 0; background: #fff; }
 @media (max-width: 600px) {
   body { margin: 1em auto; padding: 0 .8em; } dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .6em; }
-  th, td { padding: .25em .45em; } td:first-child { max-width: 8em; overflow-wrap: anywhere; }
+  th, td { padding: .25em .45em; } td:first-child { min-width: 7em; max-width: 9em; overflow-wrap: anywhere; }
   figure, figure.whole { flex-basis: 100%; max-width: none; }
 }
 """

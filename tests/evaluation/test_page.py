@@ -1,6 +1,9 @@
 import base64
 import io
+import json
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 
 import numpy as np
@@ -12,6 +15,8 @@ from esrgan_jax.evaluation.page import ResultPage, most_different
 from esrgan_jax.evaluation.scores import Result, score
 from esrgan_jax.evaluation.table import ResultTable, Row
 from esrgan_jax.imaging import imresize, rgb_to_y
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +128,32 @@ def test_small_pictures_are_shown_whole(tmp_path):
     pair = {"lr": imresize(hr, 1 / 4), "hr": hr}
     shown = pictures(write(tmp_path / "report.html", (pair, imresize(pair["lr"], 4))))
     assert [image.shape for _, _, image in shown] == [(40, 32, 3)] * 4
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_is_as_wide_as_the_screen(tmp_path, photo, width):
+    page = write(tmp_path / "report.html", photo, "4x_a_model_with_a_long_name_" * 4, "x" * 90 + ".png")
+    page = json.dumps(page).replace("</", "<\\/")  # or a </script> in it would end the script
+    # A frame as wide as the screen: a browser's own window has a smallest width.
+    frame = f"""<iframe id="frame" style="width: {width}px; height: 800px; border: 0"></iframe><p></p><script>
+    const frame = document.getElementById("frame")
+    frame.onload = () => {{
+      const root = frame.contentDocument.documentElement
+      if (!root.querySelector("table")) return  // the empty page before it
+      document.querySelector("p").textContent = `measured ${{root.scrollWidth}} of ${{root.clientWidth}}`
+    }}
+    frame.srcdoc = {page}</script>"""
+    (tmp_path / "frame.html").write_text(frame, encoding="utf-8")
+    command = [
+        BROWSER,
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={tmp_path}/profile",
+    ]
+    command += ["--virtual-time-budget=5000", "--dump-dom", (tmp_path / "frame.html").as_uri()]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
+    needed, there = map(int, re.search(r"measured (\d+) of (\d+)", shown).groups())
+    assert there == pytest.approx(width, abs=20)  # a scroll bar
+    assert needed == there
