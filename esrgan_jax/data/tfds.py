@@ -15,8 +15,8 @@ from esrgan_jax.data.pairs import DEFAULT_MEMORY_BYTES, Pair, PairMemory, paired
 from esrgan_jax.errors import DataError
 
 _WAYS_OUT = (
-    "prepare it with esrgan-jax prepare or with TFDS as array_record, point --config.data.train at a folder "
-    "of HR images, or take the embedded photos with --config.data.train=sample"
+    "prepare it with esrgan-jax prepare or with TFDS as array_record, or name a folder of HR images, or sample for "
+    "the embedded photos, instead"
 )
 
 

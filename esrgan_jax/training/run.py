@@ -177,7 +177,7 @@ def _open_data(config: ConfigDict, folder: Path, console: Console) -> RunData:
     }
     skipped: dict[str, str] | None = {} if data.on_bad_image == "skip" else None
     with console.phase("data", f"{data.train}, validation {data.validation}"):
-        with _errors_of("data.train"):
+        with _errors_of("data.train", data.train_lr):
             train = open_pairs(
                 data.train,
                 split="train",
@@ -188,7 +188,7 @@ def _open_data(config: ConfigDict, folder: Path, console: Console) -> RunData:
             )
             for stage in config.stages:
                 check_patch_sizes(train, config[stage].gt_size, skipped)
-        with _errors_of("data.validation"):
+        with _errors_of("data.validation", data.validation_lr):
             validation = open_pairs(data.validation, split="validation", lr=data.validation_lr, **common)
         check_overlap(train, validation)
         notes = processes.first_does(lambda: claim_pictures(config.to_dict(), folder, train, validation))
@@ -206,12 +206,13 @@ def _open_data(config: ConfigDict, folder: Path, console: Console) -> RunData:
 
 
 @contextlib.contextmanager
-def _errors_of(field: str) -> Iterator[None]:
-    """Name the field in errors of its data."""
+def _errors_of(field: str, lr: str | None) -> Iterator[None]:
+    """Name the field, or both of them, in errors of its data."""
     try:
         yield
     except DataError as error:
-        raise DataError(f"{field}: {error}") from None
+        fields = field if lr is None else f"{field} with {field}_lr"
+        raise DataError(f"{fields}: {error}") from None
 
 
 def _open_stage(config: ConfigDict, name: str, console: Console) -> Stage:

@@ -340,8 +340,8 @@ def test_recipe_without_vgg_weights(refuse):
 
 def test_data_set_that_is_not_prepared(refuse, tmp_path):
     text = refuse(ONE, f"--config.data.data_dir={tmp_path}", config="x4.py:psnr")
-    assert "tfds:div2k/bicubic_x4 is not prepared" in text
-    assert "--config.data.train=sample" in text
+    assert "data.train: tfds:div2k/bicubic_x4 is not prepared" in text
+    assert "sample for the embedded photos" in text
 
 
 def test_batch_that_the_devices_do_not_divide(refuse):

@@ -174,8 +174,8 @@ def error_of(*args) -> str:
 
 def assert_ways_out(sentence: str) -> None:
     assert "prepare it with esrgan-jax prepare" in sentence
-    assert "--config.data.train at a folder of HR images" in sentence
-    assert "--config.data.train=sample" in sentence
+    assert "name a folder of HR images" in sentence
+    assert "sample for the embedded photos" in sentence
 
 
 def test_set_that_is_not_prepared(tmp_path, caplog):

@@ -623,6 +623,28 @@ def test_bad_training_folder(config, tmp_path, iterated, case):
 
 
 @pytest.mark.parametrize("name", ["train", "validation"])
+def test_sets_that_are_not_there_are_named_by_their_fields(config, tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    for wrong in (
+        tmp_path / "nowhere",
+        tmp_path / "empty",
+        f"split:{tmp_path / 'nowhere'}",
+        f"sample,{tmp_path / 'empty'}",
+        "tfds:nothing",
+        "tfds:div2k/bicubic_x4",
+    ):
+        one = config.copy_and_resolve_references()
+        one.data.update({name: str(wrong), "data_dir": str(tmp_path)})
+        with pytest.raises(DataError, match=f"^data.{name}: "):
+            train_and_evaluate(one, tmp_path / "run")
+    config.data[f"{name}_lr"] = str(tmp_path / "nowhere")
+    with pytest.raises(
+        DataError, match=f"^data.{name} with data.{name}_lr: The LR folder .*/nowhere does not exist"
+    ):
+        train_and_evaluate(config, tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["train", "validation"])
 def test_image_with_a_truncated_body(config, tmp_path, iterated, name):
     """Its header is sound, so that nobody knows before it is decoded."""
     folder = tmp_path / "pictures"
