@@ -79,7 +79,7 @@ class LrNames:
         relative = hr_file.relative_to(self.hr_folder)
         partner = self._find(relative)
         if partner is not None:
-            users = self._users[partner]
+            users = [hr_file, *(file for file in self._users[partner] if file != hr_file)]
             if len(users) > 1:
                 raise DataError(
                     f"{' and '.join(map(str, users))} have one LR image, {partner}: give each its own, with the "

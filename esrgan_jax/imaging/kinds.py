@@ -38,7 +38,9 @@ class Kind(NamedTuple):
 
 
 GIF = Kind("a GIF", _SAVE, (".gif",), ((0, b"GIF87a"), (0, b"GIF89a")))
-AVIF = Kind("an AVIF picture", f"{_SAVE} (upscale reads it with Pillow 11.3 or newer)", (".avif", ".avifs"))
+AVIF = Kind(
+    "an AVIF picture", f"{_SAVE}, or have upscale read it with Pillow 11.3 or newer", (".avif", ".avifs")
+)
 HEIC = Kind("a HEIC picture", _HEIF, (".heic", ".heif", ".hif", ".heics", ".heifs"))
 
 _READ = (

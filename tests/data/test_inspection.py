@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -88,10 +89,43 @@ def small_run(folder: Path, workdir: Path, on_bad_image: str) -> dict[str, float
     return train_and_evaluate(config, workdir)
 
 
+def test_pictures_of_other_formats_and_what_is_no_file(tmp_path, capsys):
+    folder = tmp_path / "bag"
+    parts_of_the_photo(folder, "f10.png", "f9.png", "f8.jpe")
+    for name in ("d.gif", "e.heic", "sub/f.CR3", "._f9.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"")
+    assert main(["check-data", str(folder), "--gt-size", "32", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["images"], report["trains"]) == (3, True)
+    others = report["noted"]["other format"]
+    assert others["count"] == 3
+    assert others["files"][str(folder / "d.gif")].endswith("is a GIF and left out: save it as PNG or JPEG.")
+
+    os.mkfifo(folder / "pipe.tif")
+    (folder / "dead.bmp").symlink_to(tmp_path / "nothing")
+    (folder / "loop").symlink_to(folder)
+    (folder / "again.png").symlink_to("f9.png")
+    report = inspect_folder(folder, None, scale=4, gt_size=32)
+    assert names_of(report.found)["not an image"] == ["dead.bmp", "pipe.tif"]
+    assert (report.images, report.bad) == (5, 2)
+    for name in ("dead.bmp", "pipe.tif"):
+        (folder / name).unlink()
+    assert names_of(inspect_folder(folder, None, scale=4, gt_size=256).found)["too small"] == [
+        "f8.jpe",
+        "f9.png",
+        "f10.png",
+    ]
+
+
 def test_training_skips_and_counts_them(mixed_bag, tmp_path, capsys):
+    (mixed_bag / "e.heic").write_bytes(b"")
     scores = small_run(mixed_bag, tmp_path / "run", "skip")
     assert scores["psnr_y"] > 0
     log = (tmp_path / "run/train.log").read_text()
+    assert (
+        "note      1 picture of other formats left out: e.heic (a HEIC picture: save it as PNG or JPEG" in log
+    )
     assert "8 images to train on" in log  # text.png and tiny.png are found from their headers
     assert f"2 bad images are skipped: {mixed_bag / 'text.png'} is a text file" in log
     assert "3 bad images are skipped" in log

@@ -59,3 +59,10 @@ def test_the_identity_changes_with_the_file_and_not_with_the_folder(tmp_path, wr
     assert moved.identity() != before  # and no exception: reading it says what is wrong
     with pytest.raises(DataError, match=r"a\.png cannot be opened \(No such file"):
         moved.read(4)
+
+
+def test_pictures_of_other_formats_are_said(tmp_path, write_image, capsys):
+    write_image(tmp_path / "hr/a.png", 24, 32)
+    (tmp_path / "hr/b.avif").write_bytes(b"")
+    assert len(folder_originals(tmp_path / "hr", None, 4)) == 1
+    assert "note      1 picture of other formats left out: b.avif (an AVIF picture" in capsys.readouterr().err
