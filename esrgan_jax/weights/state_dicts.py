@@ -1,14 +1,13 @@
 """The networks in a file: under which keys and prefixes they lie, and which one is meant.
 
-Trainers put their networks into dicts under keys of any name, and prefixes before the names of the arrays. Both are
-one thing here: `{"a": {"b.conv.weight": ...}}` holds an array a.b.conv.weight. Where in it the names of a known
-network begin is found with the dialects; what is in front says where the network lies.
+The dialects say where in the long name of an array (`named_arrays`) the name that a known network gives it begins;
+what is in front says where the network lies.
 """
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 from esrgan_jax.errors import WeightFileError
 from esrgan_jax.weights.architectures import recognisable
 from esrgan_jax.weights.architectures.architecture import StateDict
-from esrgan_jax.weights.formats.placeholder import Placeholder
+from esrgan_jax.weights.named_arrays import NamedArray, named_arrays
 
 ROLES = ("params_ema", "params", "discriminator", "features")
 """What a network in a file is for; those first that are meant unless something else is asked for."""
@@ -29,17 +28,7 @@ AVERAGE = re.compile(
 )
 """Words in a key or prefix that say that what is there is a moving average."""
 
-CONTAINERS = (dict, list, tuple, Placeholder)
-
-MODULE = ("_modules", "_parameters", "_buffers")
-"""Where a torch module that was pickled as a whole has its layers and arrays; no part of their names."""
-
-MAX_NAME = 500
-MAX_PARTS = 100
-MAX_ARRAYS = 20_000
 MAX_NETWORKS = 100
-MAX_ENTRIES = 1_000_000
-"""Of dicts and lists that are looked at: a pickle can hold one dict a million times without being large."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +54,7 @@ def find_state_dicts(tree: Any) -> list[Found]:
     Args:
       tree: dicts, lists, tuples and placeholders in one another, with arrays in the dicts.
     """
-    arrays, optimizers = _walk(tree)
+    arrays, optimizers = named_arrays(tree)
     networks = _known(arrays)
     unknown = _add_others(arrays, networks)
     order = {named.name: i for i, named in enumerate(arrays)}
@@ -85,65 +74,15 @@ def _wrapper(prefix: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
-class _Named(NamedTuple):
-    """An array: the keys that lead to its dict, with a dot behind each, and its name, which begins with them."""
-
-    place: str
-    name: str
-    array: np.ndarray
-
-
 class _Network(NamedTuple):
     prefix: str
     role: str | None  # None: unknown
-    members: list[_Named]
+    members: list[NamedArray]
 
 
-def _walk(tree: Any) -> tuple[list[_Named], list[str]]:
-    """The arrays in dicts, and where torch's optimizers are; what is near the top comes first."""
-    arrays: dict[str, _Named] = {}
-    optimizers: list[str] = []
-    waiting: deque[tuple[str, Any]] = deque([("", tree)] if isinstance(tree, CONTAINERS) else [])
-    room = MAX_ENTRIES
-    while waiting and room > 0 and len(arrays) < MAX_ARRAYS:
-        place, node = waiting.popleft()
-        room -= 1
-        if isinstance(node, Placeholder):
-            # A class that was called with one dict, or has one as its state, is nothing but a wrapper more.
-            given = [x for part in node.parts for x in (part[:MAX_PARTS] if type(part) is tuple else [part])]
-            given = [x for x in [node.items, *given] if isinstance(x, CONTAINERS)]
-            room -= sum(1 if isinstance(x, Placeholder) else len(x) for x in given)
-            inside = [x for x in given if _may_hold_arrays(x)]
-            waiting.append((place, inside[0] if len(inside) == 1 else inside))
-            continue
-        if type(node) is dict and node.keys() >= {"state", "param_groups"}:
-            optimizers.append(place)
-            continue
-        for i, (key, value) in enumerate(node.items() if type(node) is dict else enumerate(node)):
-            room -= 1
-            if room < 0:
-                break
-            name = f"{place}{key if type(key) in (str, int, float) else f'key {i}'}"
-            if len(name) > MAX_NAME:
-                continue
-            if isinstance(value, np.ndarray) and type(key) is str:
-                arrays.setdefault(name, _Named(place, name, value))
-            elif isinstance(value, CONTAINERS):
-                waiting.append((place if key in MODULE else f"{name}.", value))
-    return list(arrays.values()), optimizers
-
-
-def _may_hold_arrays(node: Any) -> bool:
-    if isinstance(node, Placeholder):
-        return bool(node.items or node.parts)
-    return any(
-        isinstance(x, (np.ndarray, *CONTAINERS)) for x in (node.values() if type(node) is dict else node)
-    )
-
-
-def _known(arrays: list[_Named]) -> list[_Network]:
+def _known(arrays: list[NamedArray]) -> list[_Network]:
     """Networks with names of a dialect; each array belongs to one, the one with most names first."""
-    matches: dict[tuple[str, Any], list[_Named]] = defaultdict(list)
+    matches: dict[tuple[str, Any], list[NamedArray]] = defaultdict(list)
     architectures = recognisable()
     for named in arrays:
         for architecture in architectures:
@@ -163,13 +102,13 @@ def _known(arrays: list[_Named]) -> list[_Network]:
     return list(networks.values())
 
 
-def _add_others(arrays: list[_Named], networks: list[_Network]) -> list[_Network]:
+def _add_others(arrays: list[NamedArray], networks: list[_Network]) -> list[_Network]:
     """Add arrays beside those of a network to it; return networks of the rest, by where it parts from the known."""
     taken = {named.name for network in networks for named in network.members}
     places = [(network, {named.place for named in network.members}) for network in networks]
     places.sort(key=lambda item: -len(item[0].prefix))
     above = {""} | {x.prefix[: i + 1] for x in networks for i, letter in enumerate(x.prefix) if letter == "."}
-    groups: dict[str, list[_Named]] = defaultdict(list)
+    groups: dict[str, list[NamedArray]] = defaultdict(list)
     for named in arrays:
         if named.name in taken:
             continue
@@ -191,7 +130,7 @@ def _add_others(arrays: list[_Named], networks: list[_Network]) -> list[_Network
     return [_Network(prefix, None, members) for prefix, members in chosen]
 
 
-def _has_kernel(members: list[_Named]) -> bool:
+def _has_kernel(members: list[NamedArray]) -> bool:
     return any(named.array.ndim > 1 for named in members)
 
 

@@ -6,6 +6,7 @@ becomes a `Placeholder`: nothing is imported, and nothing outside the table is c
 built would need more than `MAX_MEMORY` bytes.
 """
 
+import codecs
 import struct
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,6 +19,7 @@ MAX_MEMORY = 48_000_000
 
 MAX_LINE = 4096
 MAX_LONG = 255
+MAX_NAME = 100
 SAFE_KEYS = (str, bytes, bool, float, type(None))
 
 
@@ -88,14 +90,14 @@ class _Machine:
     def number(self, form: str) -> int:
         return struct.unpack("<" + form, self.take(struct.calcsize(form)))[0]
 
-    def line(self) -> str:
+    def line(self, decode: Callable[[bytes], str] = bytes.decode) -> str:
         # memoryview has no find: the longest line that can be meant is copied.
         text = bytes(self.data[self.position : self.position + MAX_LINE])
         end = text.find(b"\n")
         if end < 0:
             raise MalformedFileError("its pickle is damaged")
         self.position += end + 1
-        return text[:end].decode()
+        return decode(text[:end])
 
     def text(self, count: int) -> None:
         self.charge(4 * count + 64)  # one character beyond Latin makes all of them four bytes wide
@@ -176,12 +178,11 @@ class _Machine:
         if full in self.known:
             self.push(self.known[full])
         else:
-            self.push_placeholder(full)
+            self.push_placeholder(ascii(full[:MAX_NAME])[1:-1])
 
     def push_placeholder(self, name: str, *parts: Any) -> None:
-        placeholder = Placeholder(name, *parts)
-        self.left_out[placeholder.name] = None
-        self.push(placeholder, 512 + 2 * len(placeholder.name))
+        self.left_out[name] = None
+        self.push(Placeholder(name, *parts), 512 + 2 * len(name))
 
     def stack_global(self) -> None:
         module, name = self.last(2)
@@ -242,6 +243,11 @@ def ordered_dict(pairs: Any = ()) -> dict:
     return result
 
 
+def _unescaped(text: bytes) -> str:
+    # The codec's function itself: `decode("raw-unicode-escape")` would import the codec.
+    return codecs.raw_unicode_escape_decode(text)[0]
+
+
 def _protocol(m: _Machine) -> None:
     if m.take(1)[0] > 5 or m.stack:
         raise MalformedFileError("its pickle is of an unknown protocol")
@@ -281,7 +287,7 @@ _STEPS: dict[int, Callable[[_Machine], Any]] = {
     0x8E: lambda m: m.raw(m.number("Q")),
     0x96: lambda m: m.raw(m.number("Q")),
     0x98: lambda m: None,  # the buffer on the stack is read-only
-    ord("V"): lambda m: m.push(m.line(), 4 * MAX_LINE),
+    ord("V"): lambda m: m.push(m.line(_unescaped), 4 * MAX_LINE),
     ord("X"): lambda m: m.text(m.number("I")),
     0x8C: lambda m: m.text(m.number("B")),
     0x8D: lambda m: m.text(m.number("Q")),

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-MAX_NAME = 100
-
 
 class Placeholder:
     """Stands for an object of any class; what a file does to the object is only kept here.
@@ -17,6 +15,6 @@ class Placeholder:
     __slots__ = ("items", "name", "parts")
 
     def __init__(self, name: str, *parts: Any):
-        self.name = ascii(name[:MAX_NAME])[1:-1]
+        self.name = name
         self.items: dict[Any, Any] = {}
         self.parts = list(parts)

@@ -209,6 +209,19 @@ BOMBS = {
     "bytes of 2^63": b"\x80\x04\x8e" + struct.pack("<Q", 2**63) + b"abc.",
     "a negative length": b"\x80\x02T\xff\xff\xff\xffabc.",
     "an integer of 2 GB": b"\x80\x02\x8b\xff\xff\xff\x7f" + b"\1" * 100 + b".",
+    "a million placeholders": b"\x80\x02(" + b"ca\nb\n" * 1_000_000 + b"l.",
+    "names without end": b"\x80\x02(" + b"".join(b"c%x\nb\n" % i for i in range(200_000)) + b"l.",
+    "long names": b"\x80\x02("
+    + b"".join(b"c%x\n%s\n" % (i, b"\xff\xfe" * 40) for i in range(100_000))
+    + b"l.",
+    "calls of calls": b"\x80\x02ca\nb\n" + b")R" * 500_000 + b".",
+    "calls in arguments": b"\x80\x02ca\nb\n0" + b"ca\nb\n" * 30_000 + b")" + b"R\x85" * 30_000 + b".",
+    "state in state": b"\x80\x02" + b"ca\nb\n" * 50_000 + b"b" * 49_999 + b".",
+    "a placeholder in itself": b"\x80\x02ca\nb\nq\0h\0b(h\0h\0uh\0a.",
+    "doubling placeholders": b"\x80\x02ca\nb\nq\0" + b"ca\nb\n(h\0h\0tRq\0" * 60 + b"}X\1\0\0\0ah\0s.",
+    "doubling lists": b"\x80\x02]q\0" + b"](h\0h\0eq\0" * 60 + b"}X\1\0\0\0ah\0s.",
+    "extensions": b"\x80\x02(" + b"\x82\1" * 300_000 + b"l.",
+    "classes as keys": b"\x80\x02}(" + b"ca\nb\nN" * 100_000 + b"u.",
     "20 MB of text with one wide character": b"\x80\x02X"
     + struct.pack("<I", 20_000_004)
     + "\U0001f600".encode()
