@@ -16,10 +16,11 @@ from esrgan_jax.data.lr_names import LrNames
 from esrgan_jax.data.pairs import PairSource, check_sizes, size_text
 from esrgan_jax.errors import DataError
 from esrgan_jax.imaging.kinds import OTHER_SUFFIXES
-from esrgan_jax.imaging.open_image import NoFileError, open_file, open_with_pillow, read_errors
+from esrgan_jax.imaging.open_image import open_with_pillow, read_errors
 from esrgan_jax.imaging.rgb_files import read_rgb
 from esrgan_jax.imaging.search import natural_key
 from esrgan_jax.system.devices import available_cores
+from esrgan_jax.system.regular_files import NoFileError, open_file
 
 STOPS = ("not an image", "corrupt", "too small", "no LR image", "wrong scale")
 """Kinds of images that stop training, or are left out where `data.on_bad_image` is "skip"."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from esrgan_jax.errors import DataError
-from esrgan_jax.imaging.open_image import open_file
+from esrgan_jax.system.regular_files import open_file
 
 LISTED = 5
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from esrgan_jax.data.folder import FolderSource
 from esrgan_jax.data.pairs import Pair
 from esrgan_jax.errors import DataError
-from esrgan_jax.imaging.open_image import file_status
 from esrgan_jax.imaging.rgb_files import read_rgb
+from esrgan_jax.system.regular_files import file_status
 
 PREFIX = "split:"
 

@@ -35,8 +35,8 @@ def without_texts(file: IO[bytes], *, header_only: bool = False) -> IO[bytes]:
             pixels = start + 8
             break
         if kind in (*_TEXTS, b"iCCP"):
-            content = _content(file, start, end) if kind != b"iCCP" else b""
-            text = embedded_text(kind, content)
+            begins = kind != b"iCCP" and _part(file, start + 8, start + 40).startswith(EMBEDDED)
+            text = embedded_text(kind, _part(file, start + 8, end - 4)) if begins else None
             budget -= len(text or b"")
             if text is None or budget < 0:
                 kept.append((position, start))
@@ -71,9 +71,10 @@ def read_profile(content: bytes) -> bytes | None:
 
 
 def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield (type, content) of the chunks of a PNG, as far as they are whole."""
+    """Yield (type, content) of the chunks of a PNG but its pixels, as far as they are whole."""
     for kind, start, end in _places(io.BytesIO(data)):
-        yield kind, data[start + 8 : end - 4]
+        if kind not in (b"IDAT", b"fdAT"):
+            yield kind, data[start + 8 : end - 4]
 
 
 def _places(file: IO[bytes]) -> Iterator[tuple[bytes, int, int]]:
@@ -86,10 +87,6 @@ def _places(file: IO[bytes]) -> Iterator[tuple[bytes, int, int]]:
             return
         yield kind, start, end
         start = end
-
-
-def _content(file: IO[bytes], start: int, end: int) -> bytes:
-    return _part(file, start + 8, end - 4)
 
 
 def _part(file: IO[bytes], start: int, end: int) -> bytes:

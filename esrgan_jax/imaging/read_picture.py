@@ -15,9 +15,10 @@ from PIL import Image, ImageCms
 from esrgan_jax.errors import DataError
 from esrgan_jax.imaging import png_texts
 from esrgan_jax.imaging.metadata import read_metadata
-from esrgan_jax.imaging.open_image import open_with_pillow, read_bytes, read_errors
+from esrgan_jax.imaging.open_image import open_with_pillow, read_errors
 from esrgan_jax.imaging.picture import Picture
 from esrgan_jax.imaging.rgb_files import refuse_layouts
+from esrgan_jax.system.regular_files import read_bytes
 
 if TYPE_CHECKING:
     from jaxtyping import UInt

@@ -12,8 +12,9 @@ import numpy as np
 
 from esrgan_jax.errors import DataError
 from esrgan_jax.imaging import png_texts
-from esrgan_jax.imaging.open_image import open_file, open_with_pillow, read_bytes, read_errors
+from esrgan_jax.imaging.open_image import open_with_pillow, read_errors
 from esrgan_jax.system.files import atomic_write
+from esrgan_jax.system.regular_files import open_file, read_bytes
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8

@@ -194,7 +194,7 @@ def test_what_is_no_file_is_named(tmp_path):
     (tmp_path / "dead.png").symlink_to("moved.png")
     (tmp_path / "self.png").symlink_to("self.png")
     for name, sentence in {
-        "pipe.png": "is a pipe, which may never end: save the picture as a file, and give that",
+        "pipe.png": "is a pipe, which may never end: save what comes as a file, and give that",
         "zero.png": "is a device",
         "dead.png": "is a link to moved.png, which does not exist: mend or remove it",
         "self.png": "is a link that leads back to itself: remove it",
