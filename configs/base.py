@@ -31,7 +31,7 @@ def get_config() -> ConfigDict:
     config.network_g.num_feat = 64  # channels of the trunk (paper)
     config.network_g.num_block = 23  # RRDB blocks (paper)
     config.network_g.num_grow_ch = 32  # channels that each dense convolution adds (basicsr)
-    config.network_g.initialization = "basicsr"  # or "mmagic": every convolution x 0.1
+    config.network_g.initialization = "basicsr"  # or "mmagic", "interpolation", "spline": docs/recipes.md
     config.network_g.remat = True  # recompute all but convolutions in the backward pass: 0.4 of the memory
 
     config.network_d = ConfigDict()

@@ -19,7 +19,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.network_g.num_feat = 32
     config.network_g.num_block = 4
     config.network_g.num_grow_ch = 16
-    config.network_g.initialization = "interpolation"
+    config.network_g.initialization = "spline"
     config.network_g.remat = False
 
     config.data.on_bad_image = "skip"

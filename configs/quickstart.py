@@ -18,7 +18,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.network_g.num_feat = 16
     config.network_g.num_block = 2
     config.network_g.num_grow_ch = 8
-    config.network_g.initialization = "interpolation"
+    config.network_g.initialization = "spline"
     config.network_g.remat = False  # memory is no concern at this size
     config.network_d.num_feat = 8
 
