@@ -177,8 +177,8 @@ def load_model(
 
     Args:
       path_or_name: a .pth or .safetensors file, a run folder, or the name of a published model.
-      key: `params` (as trained) or `params_ema` (their moving average), or a wrapper in the file; None: params_ema if
-        the file has it.
+      key: `params` (as trained) or `params_ema` (their moving average), or the key or prefix that the network lies
+        under in the file; None: params_ema if the file has it.
       scale: for files whose arrays fit several scales.
 
     Raises:
@@ -203,8 +203,11 @@ def load_generator_weights(path_or_name: PathOrName, key: str | None = None) -> 
       WeightFileError: see `load_model`.
     """
     source = open_weights(path_or_name)
-    params = source.recognise(source.choose(key, order=("params", "params_ema")), role="generator")
-    ema = source.recognise(source.choose(), role="generator")
+    chosen = source.choose(key, order=("params", "params_ema"))
+    averages = [found for found in source.found if found.role == "params_ema"]
+    average = source.choose() if not key else averages[0] if len(averages) == 1 else chosen
+    params = source.recognise(chosen, role="generator")
+    ema = source.recognise(average, role="generator")
     if params.module != ema.module:
         raise WeightFileError(
             f"{source.path} contains params and params_ema of different networks: choose another file."

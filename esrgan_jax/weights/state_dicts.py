@@ -166,7 +166,9 @@ def choose(found: list[Found], key: str | None, source: str, order: Sequence[str
     role = min((candidate.role for candidate in named), key=[*order, *ROLES].index)
     best = [candidate for candidate in named if candidate.role == role]
     if any(not _equal(candidate.state_dict, best[0].state_dict) for candidate in best[1:]):
-        raise WeightFileError(f"{source} contains several networks, {_names(best)}: choose one with --key.")
+        raise WeightFileError(
+            f"{source} contains several networks, {_names(best)}: choose one with --key (param_key_g in training)."
+        )
     return best[0]
 
 

@@ -134,6 +134,38 @@ def test_inspect(files, capsys):
     assert "loadable      yes\n" in out
 
 
+def test_inspect_names_all_that_is_there(files, capsys):
+    """Networks, optimizers, Python objects; the one that is meant comes first."""
+    torch = pytest.importorskip("torch")
+    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.ones(2, 2))])
+    tree = {"net_d": weight_files.discriminator(), "net_g": weight_files.generator()}
+    tree = weight_files.map_arrays(torch.from_numpy, tree)
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [3]).state_dict()
+    torch.save({**tree, "optimizers": [optimizer.state_dict()], "schedule": schedule}, files / "all.pth")
+    assert main(["inspect", str(files / "all.pth")]) == 0
+    out = capsys.readouterr().out
+    assert "holds         net_g, net_d, optimizers/0\n" in out
+    assert "left out      collections.Counter\n" in out
+    assert "wrapper       net_g\n" in out
+    for key in ("net_d", "discriminator"):
+        assert main(["convert", str(files / "all.pth"), str(files / "d.pth"), "--key", key]) == 0
+        assert_same_file(files / "d.pth", files / "net_d.pth")
+    assert main(["convert", str(files / "all.pth"), str(files / "g.safetensors")]) == 0
+    assert same(load_model(files / "g.safetensors")[1], load_model(files / "old.pth")[1])
+
+
+def test_a_broken_network(files, capsys):
+    broken = weight_files.generator()
+    broken["conv_hr.bias"][0] = np.nan
+    containers.write(files / "broken.pth", {"params": broken})
+    assert main(["inspect", str(files / "broken.pth"), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["loadable"] is False
+    assert "holds NaN or infinity in conv_hr.bias (1 of 4 values)" in report["problem"]
+    assert main(["convert", str(files / "broken.pth"), str(files / "x.pth")]) == 1
+    assert not (files / "x.pth").exists()
+
+
 def test_inspect_what_is_unknown(files, capsys):
     containers.write(files / "other.pth", {"params": {"body.0.weight": np.ones(3, np.float32)}})
     assert main(["inspect", str(files / "other.pth"), "--json"]) == 0

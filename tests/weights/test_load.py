@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import jax
+import ml_dtypes
 import numpy as np
 import pytest
 from helpers import weight_files
@@ -97,6 +98,23 @@ def numbers_only(tree):
     }
 
 
+def test_what_training_starts_from_under_a_key(tmp_path):
+    one, other, average = (params_of(weight_files.generator(seed=seed)) for seed in range(3))
+    path = tmp_path / "file.pth"
+    tree = {"one": weight_files.generator(), "other": weight_files.generator(seed=1)}
+    containers.write(path, tree)
+    with pytest.raises(
+        WeightFileError, match=r"networks, one and other: choose one with --key \(param_key_g in"
+    ):
+        load_generator_weights(path)
+    for key, expected in (("one", one), ("other", other)):
+        for got in load_generator_weights(path, key)[1:]:
+            assert_trees_equal(got, expected)
+    containers.write(path, tree | {"ema": weight_files.generator(seed=2)})
+    _, got_params, got_ema = load_generator_weights(path, "other")
+    assert_trees_equal((got_params, got_ema), (other, average))
+
+
 def test_networks_of_two_sizes_in_one_file(tmp_path):
     containers.write(
         tmp_path / "file.pth",
@@ -175,7 +193,13 @@ def test_run_folder(tmp_path):
 
 
 def test_folder_without_checkpoint(tmp_path):
-    with pytest.raises(WeightFileError, match="holds no checkpoint"):
+    with pytest.raises(WeightFileError, match=r"holds no checkpoint: [\w ]+\.$"):
+        load_model(tmp_path)
+    for name in ("b.pth", "a.safetensors", "c.pt", "d.ckpt", "notes.txt"):
+        (tmp_path / name).touch()
+    with pytest.raises(
+        WeightFileError, match=r"holds weight files: name one \(a\.safetensors, b\.pth, c\.pt and 1 more\)"
+    ):
         load_model(tmp_path)
 
 
@@ -195,6 +219,35 @@ def test_vgg(tmp_path, suffix):
         load_vgg(path, "vgg11", ("conv3_2",))
     with pytest.raises(WeightFileError, match="is vgg11: vgg19 is needed here"):
         load_vgg(path)
+
+
+# --- broken networks --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_numbers_that_are_not_finite(tmp_path, value, dtype):
+    """Refused wherever weights are used: to upscale, to train from, to convert."""
+    state_dict = weight_files.generator()
+    state_dict["conv_body.weight"][0, 0, :2, 0] = value
+    state_dict["conv_hr.bias"][:] = value
+    path = tmp_path / "net.pth"
+    containers.write(
+        path, {name: x.astype(getattr(ml_dtypes, dtype, dtype)) for name, x in state_dict.items()}
+    )
+    for load in (load_model, load_generator_weights):
+        with pytest.raises(
+            WeightFileError,
+            match=r"net\.pth holds NaN or infinity in conv_body\.weight \(2 of 144 values\) and in 1 more arrays: ",
+        ):
+            load(path)
+    d = weight_files.discriminator()
+    d["bn1_0.running_var"][1] = value
+    containers.write(path, {"params": d})
+    with pytest.raises(
+        WeightFileError, match=r"infinity in bn1_0\.running_var \(1 of 4 values\): the network was"
+    ):
+        load_discriminator_weights(path)
 
 
 # --- other programs ---------------------------------------------------------------------------------------
@@ -244,6 +297,29 @@ def test_our_files_load_in_spandrel(tmp_path, suffix, scale):
     with torch.no_grad():
         expected = model.model(torch.from_numpy(x.transpose(0, 3, 1, 2))).numpy().transpose(0, 2, 3, 1)
     np.testing.assert_allclose(module.apply(variables, x), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("upsamples", [1, 2])
+def test_esrgan_plus_has_the_names_that_others_know(tmp_path, suffix, upsamples):
+    """Those of 2018; programs that know the new names alone have none for its 1x1 convolutions."""
+    from esrgan_jax.weights.network import recognise
+    from esrgan_jax.weights.save import save_networks
+
+    official = weight_files.generator(plus=True, upsamples=upsamples)
+    path = tmp_path / f"plus{suffix}"
+    module = recognise(official, "file").module
+    if suffix == ".pth":
+        params = params_of(official, module)
+        save_generator(path, module, params, params)
+        written = containers.read(path).tree["params_ema"]
+    else:
+        save_networks(path, {"params": recognise(official, "file")})
+        written = containers.read(path).tree
+    expected = weight_files.to_old(official)
+    assert written.keys() == expected.keys()
+    assert all(written[name].tobytes() == array.tobytes() for name, array in expected.items())
+    assert load_model(path)[0] == module
 
 
 def test_torch_is_imported_nowhere():

@@ -1,6 +1,12 @@
 """What real torch wrote comes out bit for bit: a committed subset always, all containers x dtypes with torch."""
 
+import bz2
+import gzip
+import io
+import lzma
+import tarfile
 import warnings
+import zipfile
 from pathlib import Path
 
 import ml_dtypes
@@ -251,6 +257,14 @@ def test_npz(tmp_path):
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
         (b"\x80\x02}q\x00.", "none that PyTorch wrote"),
         (b"PK\x03\x04" + b"\0" * 100, "zip directory"),
+        (b"7z\xbc\xaf'\x1c" + b"\0" * 50, r"is a 7z archive: unpack it first\.$"),
+        (b"Rar!\x1a\x07\x00" + b"\0" * 50, r"is a RAR archive: unpack it first\.$"),
+        (gzip.compress(b"tar"), r"is a gzip archive: unpack it first\.$"),
+        (lzma.compress(b"tar"), r"is an xz archive: unpack it first\.$"),
+        (bz2.compress(b"tar"), r"is a bzip2 archive: unpack it first\.$"),
+        (b"\x08\x09\x12\x07pytorch\x1a\x052.1.0" + b"\0" * 50, "is an ONNX model: take the .pth or"),
+        (b"\x08\x08:\x80\x01" + b"\0" * 50, "is an ONNX model: take the .pth or"),
+        (b"\x89HDF\r\n\x1a\n" + b"\0" * 50, "is an HDF5 file, as Keras writes them: take the .pth or"),
     ],
 )
 def test_other_files(tmp_path, data, sentence):
@@ -259,6 +273,31 @@ def test_other_files(tmp_path, data, sentence):
     with pytest.raises(WeightFileError, match=sentence) as caught:
         containers.read(path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_archives_name_the_weights_in_them(tmp_path, compression):
+    path = tmp_path / "model"
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("readme.txt", bytes(5000))
+        archive.writestr("a/2x_first.pth", b"x")
+        archive.writestr("a/4x_second.safetensors", b"x")
+    with pytest.raises(
+        WeightFileError, match=r"model is a zip archive with a/2x_first\.pth, a/4x_second\.saf\w+ in it: unp"
+    ):
+        containers.read(path)
+    with tarfile.open(path, "w") as archive:
+        archive.addfile(tarfile.TarInfo("a/model.pth"), io.BytesIO())
+    with pytest.raises(
+        WeightFileError, match=r"model is a tar archive with a/model\.pth in it: unpack it first\.$"
+    ):
+        containers.read(path)
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("photos/1.png", b"x")
+    with pytest.raises(
+        WeightFileError, match=r"with photos/1\.png in it, which PyTorch did not write: choose another"
+    ):
+        containers.read(path)
 
 
 def test_no_file_and_a_folder(tmp_path):

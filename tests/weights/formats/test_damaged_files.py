@@ -365,7 +365,7 @@ HEADERS = {
     "deep JSON": b'{"a":' + b"[" * 200_000,
     "a list": b"{}".replace(b"{}", b'{"a":[1,2]}'),
     "no dtype": b'{"a":{"shape":[1],"data_offsets":[0,4]}}',
-    "unknown dtype": b'{"a":{"dtype":"F8_E4M3","shape":[4],"data_offsets":[0,4]}}',
+    "unknown dtype": b'{"a":{"dtype":"F6_E2M3","shape":[4],"data_offsets":[0,4]}}',
     "beyond the data": b'{"a":{"dtype":"F32","shape":[100],"data_offsets":[0,400]}}',
     "offsets that do not fit": b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}',
     "offsets the wrong way": b'{"a":{"dtype":"F32","shape":[0],"data_offsets":[8,4]}}',
