@@ -10,7 +10,7 @@ from pathlib import Path
 from esrgan_jax.data.pairs import SWAP
 from esrgan_jax.errors import ConfigError, DataError
 from esrgan_jax.imaging.kinds import IMAGE_SUFFIXES, describe_left_out
-from esrgan_jax.imaging.search import find_images, search_folder
+from esrgan_jax.imaging.search import find_images, is_folder, search_folder
 from esrgan_jax.system.files import cache_dir, user_path
 
 
@@ -103,9 +103,12 @@ class LrNames:
         """Return the LR image of an HR image by its path in the folder, that of the same suffix first."""
         for stem, suffix, any_suffix in self._candidates(relative):
             found = self._lr_files.get(stem, [])
-            same_suffix = [file for file in found if file.suffix == suffix]
-            if same_suffix or (found and any_suffix):
-                return (same_suffix or found)[0]
+            for wanted in (suffix, suffix.lower()):
+                for file in found:
+                    if wanted in (file.suffix, file.suffix.lower()):
+                        return file
+            if found and any_suffix:
+                return found[0]
         return None
 
     def _candidates(self, relative: Path) -> Iterator[tuple[Path, str, bool]]:
@@ -134,7 +137,7 @@ def _existing_folder(folder: str | Path, kind: str) -> Path:
     if not str(folder).strip():
         raise ConfigError(f"The {kind} folder is empty text: give the folder that holds the images.")
     path = user_path(folder)
-    if path.is_dir():
+    if is_folder(path):
         return path
     if path.exists():
         raise DataError(f"The {kind} folder {path} is a file: give the folder that holds the images.")

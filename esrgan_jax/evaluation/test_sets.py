@@ -124,14 +124,14 @@ def _find_set(folder: Path, scale: int) -> _Found | None:
     own = folder.resolve()
     huang = HUANG_FOLDER.format(scale=scale)
     for candidate, name in ((folder, own.parent.name), (folder / huang, own.name)):
-        if candidate.resolve().name == huang and candidate.is_dir():
+        if candidate.resolve().name == huang and is_folder(candidate):
             return _Found(SET_ALIASES.get(name, name), "Huang", candidate, candidate)
     for layout, (hr_name, lr_name) in SET_LAYOUTS.items():
         hr = folder / hr_name.format(folder=own.name)
         lr = folder / lr_name.format(folder=own.name, scale=scale)
         # A folder HR alone is no sign of a test set.
-        if hr.is_dir() and (layout != "EDSR" or lr.parent.is_dir()):
-            return _Found(SET_ALIASES.get(own.name, own.name), layout, hr, lr if lr.is_dir() else None)
+        if is_folder(hr) and (layout != "EDSR" or is_folder(lr.parent)):
+            return _Found(SET_ALIASES.get(own.name, own.name), layout, hr, lr if is_folder(lr) else None)
     return None
 
 

@@ -66,9 +66,9 @@ def enlarge(
           [N, H, W, C]: uint8 and uint16 over their whole range, floats in [0, 1]. The result has the same dtype and
           channels; integers are rounded and clipped, floats are not clipped. Grey goes through an RGB network as
           three equal channels and comes back as their luma; alpha goes through it as another grey picture.
-        - a path of a PNG, JPEG, WebP, BMP, TIFF, GIF, AVIF or, with pillow-heif, HEIC. Palettes become RGB, CMYK and Lab
-          sRGB, and the EXIF orientation is carried out (see `imaging.read_picture`). The result is a PIL image with
-          the file's colour profile, EXIF and XMP in its `info`.
+        - a path of a PNG, JPEG, WebP, BMP, TIFF, GIF, AVIF or, with pillow-heif, HEIC. Palettes become RGB, CMYK and
+          Lab sRGB, and the EXIF orientation is carried out (see `imaging.read_picture`). The result is a PIL image
+          with the file's colour profile, EXIF and XMP in its `info`.
         - a PIL image. The result is one of mode L, LA, RGB, RGBA or I;16 (grey, 16 bits), converted as
           `imaging.pil_images.from_pil` says. Alpha of PIL images and files is enlarged by bicubic interpolation;
           fully transparent pixels take the nearest visible colour first.

@@ -164,7 +164,7 @@ def test_progress_goes_to_stderr_and_nothing_else_to_stdout(photos):
     assert done.stderr == ""
 
 
-def test_bad_images_are_named_and_the_others_scored(photos, tmp_path, capsys):
+def test_bad_images_are_named_and_the_others_scored(photos, tmp_path, capsys, monkeypatch):
     """Named in front of all work where the header says it; otherwise when it is found. Nothing is lost."""
     whole = (photos / "grey.png").read_bytes()
     (photos / "grey.png").write_bytes(whole[: len(whole) // 2])  # found when it is read
@@ -172,8 +172,18 @@ def test_bad_images_are_named_and_the_others_scored(photos, tmp_path, capsys):
     os.mkfifo(photos / "pipe.png")
     Image.new("RGB", (16, 300)).save(photos / "people/small.png")
     (photos / "x.exr").write_bytes(b"")
+    (photos / "secret").mkdir()
+    scandir = os.scandir
+
+    def refuse_one(path):
+        if str(path) == str(photos / "secret"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse_one)
     page = tmp_path / "report.html"
     sentences = {
+        "secret": "is a folder that cannot be read (Permission denied)",
         "grey.png": "is incomplete or damaged",
         "b.png": "is a link to nothing.png, which does not exist",
         "pipe.png": "is a pipe",
@@ -198,7 +208,7 @@ def test_bad_images_are_named_and_the_others_scored(photos, tmp_path, capsys):
     words = " ".join(out.partition("\nimage ")[0].split())
     for name in ("b.png", "pipe.png", "people/small.png"):
         assert f"left out {photos / name} {sentences[name]}" in words
-    assert out.endswith("\n\nThe mean is that of 2 images; 4 are left out.\n")
+    assert out.endswith("\n\nThe mean is that of 2 images; 5 are left out.\n")
     assert "mean " in out
 
 

@@ -98,6 +98,16 @@ def test_suffixes_tell_pairs_apart(tmp_path, write_image):
         assert partners.lr_file(file) == tmp_path / "lr" / file.name
 
 
+def test_suffixes_in_any_case_tell_pairs_apart(tmp_path, write_image):
+    for suffix in ("jpg", "png"):
+        write_image(tmp_path / f"hr/a.{suffix}", 24, 32)
+        (tmp_path / f"hr/a.{suffix}").rename(tmp_path / f"hr/a.{suffix.upper()}")
+        write_image(tmp_path / f"lr/a.{suffix}", 6, 8)
+    partners = LrNames(tmp_path / "hr", tmp_path / "lr", 4)
+    for file in partners.hr_files:
+        assert partners.lr_file(file).name == file.name.lower()
+
+
 def test_links_that_lead_nowhere_inside_of_nested_folders(tmp_path, write_image):
     """LR below HR: what is LR is told by real paths, which a link to itself has not."""
     write_image(tmp_path / "hr/a.png", 24, 32)
