@@ -10,6 +10,7 @@ import jax
 from esrgan_jax.errors import ConfigError
 from esrgan_jax.system.files import cache_dir, cache_problem, go_on_without_cache
 from esrgan_jax.system.probe import start_elsewhere
+from esrgan_jax.system.surroundings import switches
 
 
 def prepare(batch_sizes: Sequence[int] = (), count: int | None = None) -> None:
@@ -86,11 +87,11 @@ def local_devices() -> list[jax.Device]:
     """
     try:
         return jax.local_devices()
-    except (
-        Exception
-    ) as error:  # RuntimeError, and for cuda without its plugin an AssertionError without words
-        reason = (str(error).splitlines() or [""])[0].partition(" (set JAX_PLATFORMS")[0].rstrip(".")
+    except Exception as error:  # a RuntimeError; an AssertionError without words where cuda has no plugin
         asked = getattr(jax.config, "jax_platforms", None)
+        if switches() and not asked:
+            raise  # with their names
+        reason = (str(error).splitlines() or [""])[0].partition(" (set JAX_PLATFORMS")[0].rstrip(".")
         if not asked:
             raise ConfigError(f"JAX does not start ({reason}): esrgan-jax doctor shows more.") from error
         without = start_elsewhere(without=("JAX_PLATFORMS",))

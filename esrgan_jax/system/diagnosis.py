@@ -93,7 +93,7 @@ def _cache() -> str:
     where = str(place or "outside of the home folder")
     problem = cache_problem()
     if problem:
-        return f"{where}, cannot be written ({problem.rpartition('(')[2]}"
+        return f"{where}, cannot be written ({problem.rpartition('(')[2].removesuffix(')')})"
     sizes = [size for file in cache_dir().rglob("*") if (size := file_size(file))]
     return f"{where}, can be written, {len(sizes)} files, {_size(sum(sizes))}"
 

@@ -98,6 +98,8 @@ def cache_dir() -> Path:
 
 def cache_problem() -> str | None:
     """Return why nothing can be kept in the cache, as "the cache /x cannot be written (...)"; None if it can."""
+    if cache_dir().parent == Path(os.devnull):
+        return "this user has no home folder, and so no cache"
     try:
         cache_dir().mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=cache_dir()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,6 +60,7 @@ def _labelled(image: np.ndarray, text: str) -> np.ndarray:
 
 def draw_curves(lines: list[dict[str, Any]], stages: Sequence[str], path: Path) -> None:
     """Draw one column per stage: DRAWN above, beside bicubic's (dashed), and the losses below."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns where it can keep no cache
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

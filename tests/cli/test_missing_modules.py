@@ -1,10 +1,11 @@
 """What works where modules are missing that Windows does not have: all but training and preparing sets."""
 
+import ast
 import subprocess
 import sys
 
 import numpy as np
-from helpers.commands import PATIENCE
+from helpers.commands import PATIENCE, ROOT
 from PIL import Image
 
 from esrgan_jax.models import RRDBNet
@@ -78,6 +79,8 @@ def test_commands(tmp_path):
         "inspect a.pth",
         "interpolate a.pth b.pth --alpha 0.5 -o c.pth",
         "evaluate --model c.pth --hr hr",
+        "check-data hr --gt-size 16",
+        "models",
     )
     done = python(
         "from esrgan_jax.cli.main import main\n"
@@ -120,3 +123,14 @@ def test_preparing_says_what_it_needs(tmp_path):
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "prepare: Preparing a set needs the module fcntl, which Windows does not have" in done.stderr
+
+
+def test_what_windows_does_not_have_is_not_imported_at_the_top():
+    """Except inside of `try`."""
+    for file in (ROOT / "esrgan_jax").rglob("*.py"):
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) else []
+            assert not {"fcntl", "resource", "pwd", "grp", "termios", "pty", "array_record"} & set(names), (
+                file
+            )
