@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from esrgan_jax.errors import ConfigError
 from esrgan_jax.system import progress
 from esrgan_jax.system.progress import is_terminal
 
@@ -23,11 +24,19 @@ class Console:
 
     Args:
       log: the log file; None: nothing is printed, because another process does it.
+
+    Raises:
+      ConfigError: the log cannot be opened.
     """
 
     def __init__(self, log: Path | None):
         self.problem: str | None = None
-        self._file = None if log is None else log.open("a", encoding="utf-8", errors="backslashreplace")
+        try:
+            self._file = None if log is None else log.open("a", encoding="utf-8", errors="backslashreplace")
+        except OSError as error:
+            raise ConfigError(
+                f"{log} cannot be written ({error.strerror}): mend that, or choose another --workdir."
+            ) from None
         self._stdout_works = True
         self._works: list[_Work] = []  # what goes on, the innermost last
         self._spoke = time.perf_counter()

@@ -84,7 +84,7 @@ def _errors_of_writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ConfigError(
-            f"{folder} cannot be written ({error.strerror}): choose another --workdir."
+            f"{folder} cannot be written ({error.strerror}): mend that, or choose another --workdir."
         ) from None
 
 

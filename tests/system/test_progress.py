@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from esrgan_jax.errors import ConfigError
 from esrgan_jax.system import progress
 from esrgan_jax.system.console import Console
 from esrgan_jax.system.memory import peak_memory
@@ -126,6 +127,13 @@ def test_nobody_reads_stdout(tmp_path, monkeypatch, stream, reason):
     assert lines[-1] == "last"
     with contextlib.suppress(OSError, AttributeError):
         output.close()
+
+
+def test_log_that_cannot_be_opened(tmp_path):
+    with pytest.raises(
+        ConfigError, match=f"{tmp_path} cannot be written .Is a directory.: mend that, or choose"
+    ):
+        Console(tmp_path)
 
 
 def test_stdout_that_works_again(tmp_path, capsys, monkeypatch):
