@@ -11,6 +11,9 @@ import cv2
 import numpy as np
 import pytest
 import skimage
+from helpers.trees import reachable, tree
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from configs import quickstart
@@ -18,6 +21,7 @@ from esrgan_jax.cli.main import main
 from esrgan_jax.data.folder import FolderSource
 from esrgan_jax.data.inspection import CONVERTED, STOPS, inspect_folder
 from esrgan_jax.errors import DataError
+from esrgan_jax.imaging import find_images
 from esrgan_jax.training.loop import train_and_evaluate
 
 PHOTO = np.array(Image.open(Path(skimage.__file__).parent / "data/astronaut.png").convert("RGB"))
@@ -116,6 +120,24 @@ def test_pictures_of_other_formats_and_what_is_no_file(tmp_path, capsys):
         "f9.png",
         "f10.png",
     ]
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_any_tree_is_inspected_with_each_picture_once(seed):
+    """Some pictures lie under two names, with equal pixels: none of those is a duplicate of itself."""
+    with tree(seed) as root:
+        files = find_images(root)
+        if not files:
+            return
+        report = inspect_folder(root, None, scale=4, gt_size=4)
+        pictures = reachable(root)
+        assert (report.images, report.bad) == (len(files), len(files) - len(pictures))
+        assert len(report.found.get("duplicate", {})) == max(0, len(pictures) - 1)
+        if pictures:
+            skipped = {}
+            assert len(FolderSource(root, scale=4, skipped=skipped)) == len(pictures)
+            assert len(skipped) == report.bad
 
 
 def test_training_skips_and_counts_them(mixed_bag, tmp_path, capsys):

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 import pytest
 from helpers import profiles
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from esrgan_jax.imaging import image_size, read_rgb
@@ -108,6 +110,28 @@ def test_short_xmp_and_exif_are_read_as_ever(tmp_path, packed):
     metadata = read_picture(png(tmp_path / "a.png", *chunks)).metadata
     assert metadata.xmp == b"<x:xmpmeta/>"
     assert b"Maker" in metadata.exif
+
+
+CHUNKS = st.tuples(
+    st.sampled_from([b"tEXt", b"zTXt", b"iTXt", b"iCCP"]),
+    st.builds(
+        bytes.__add__,
+        st.sampled_from(
+            [b"", b"a\0", b"a\0\0", b"a\0\1\0\0\0", b"XML:com.adobe.xmp\0", b"Raw profile type exif\0"]
+        ),
+        st.one_of(st.binary(max_size=60), st.binary(max_size=60).map(zlib.compress)),
+    ),
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(chunks=st.lists(CHUNKS, max_size=6), behind=st.booleans())
+def test_no_text_keeps_the_pixels_from_being_read(tmp_path, chunks, behind):
+    path = png(tmp_path / "a.png", *chunks, behind=behind)
+    np.testing.assert_array_equal(read_picture(path).pixels, picture())
+    np.testing.assert_array_equal(read_rgb(path), picture())
+    write_picture(tmp_path / "b.png", read_picture(path))
+    np.testing.assert_array_equal(read_rgb(tmp_path / "b.png"), picture())
 
 
 def test_a_bomb_takes_no_memory(tmp_path):

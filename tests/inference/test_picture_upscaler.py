@@ -8,8 +8,12 @@ import cv2
 import numpy as np
 import pytest
 from helpers.smooth_network import write_smooth_network
+from helpers.trees import reachable, tree
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from esrgan_jax.errors import ConfigError, DataError
+from esrgan_jax.imaging import find_images
 from esrgan_jax.imaging.metadata import Metadata
 from esrgan_jax.imaging.picture import Picture
 from esrgan_jax.imaging.resize import imresize
@@ -197,6 +201,25 @@ def test_pictures_of_other_formats_are_said(photos):
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).write_bytes(b"")
     assert "2 pictures of other formats left out: x.psd, y.psd (a Photoshop document" in refused("only")
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_any_tree_is_planned_with_each_picture_once(seed):
+    with tree(seed) as root:
+        if not find_images(root):
+            return
+        for output in (root.parent / "out", root):
+            try:
+                jobs = plan_tasks([str(root), str(root)], str(output), suffix="_x4", skip_existing=True).tasks
+            except (
+                ConfigError
+            ) as error:  # a.png and a link a.png/: both become one file, or none is a picture
+                assert "would both become" in str(error)
+                continue
+            sources = [os.path.realpath(job.source) for job in jobs if job.source.is_file()]
+            assert set(map(str, reachable(root))) <= set(sources)
+            assert len(sources) == len(set(sources))
 
 
 def test_what_is_no_file_is_planned_and_fails_by_name_later(photos):
