@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from esrgan_jax import __version__
+import esrgan_jax
 from esrgan_jax.metrics import METRICS
 from esrgan_jax.system.progress import duration
 from esrgan_jax.training.run import Run, Stage
@@ -46,7 +46,7 @@ def model_card(run: Run, model: Path, scores: Scores, seconds: float) -> str:
 | file | {model.name}, {model.stat().st_size / 1e6:.1f} MB |
 | SHA-256 | {hashlib.sha256(model.read_bytes()).hexdigest()} |
 | network | {fields}; {parameters:,} parameters |
-| trained with | esrgan_jax {__version__}, configuration in config.json |
+| trained with | esrgan_jax {esrgan_jax.__version__}, configuration in config.json |
 | author | {FILL_IN} name, date, where to ask |
 
 ## Use

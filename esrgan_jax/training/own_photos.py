@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,11 @@ from esrgan_jax.imaging.kinds import IMAGE_SUFFIXES
 from esrgan_jax.imaging.rgb_files import image_size
 from esrgan_jax.imaging.search import find_images
 from esrgan_jax.runs.folder import iterations, read_config
-from esrgan_jax.system import devices, memory, parallel
+from esrgan_jax.system import devices
 from esrgan_jax.system.progress import duration
 from esrgan_jax.training import configuration
-from esrgan_jax.training.recipe import generator_from_config, recipe_from_config
+from esrgan_jax.training.batch_size import fit_batch_size
+from esrgan_jax.training.recipe import generator_from_config
 from esrgan_jax.weights.load import load_generator_weights
 from esrgan_jax.weights.network import architecture_fields, architecture_name
 
@@ -38,8 +38,6 @@ FINE_TUNING_RATE = 1e-4
 
 EVALUATION_SHARE = 0.15
 """The most that evaluations may take of the time."""
-
-TIMED_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -144,7 +142,7 @@ def plan(
         scored = find_images(validation)
     _set(config, values, chosen)
     generator = generator_from_config(config)
-    seconds, timed = _fit_batch(config, chosen)
+    seconds, timed = fit_batch_size(config, chosen)
 
     # The clock.
     pixels = sum(
@@ -262,48 +260,6 @@ def _held_out_before(model: str | None) -> set[str]:
 
 def _set(config: ConfigDict, values: dict[str, Any], chosen: set[str]) -> None:
     config.update_from_flattened_dict({name: value for name, value in values.items() if name not in chosen})
-
-
-def _fit_batch(config: ConfigDict, chosen: set[str]) -> tuple[float, int]:
-    """Choose a batch whose training fits into half of the free memory; return `time_iterations` of it."""
-    used = devices.choose_devices(config.num_devices)
-    if "psnr.batch_size" not in chosen:
-        if used[0].platform != "cpu":
-            config.psnr.batch_size = 16  # as published; two cores make more progress with less
-        config.psnr.batch_size = max(len(used), config.psnr.batch_size // len(used) * len(used))
-        free = memory.free_bytes(used)
-        while config.psnr.batch_size > len(used) and _activation_bytes(config) / len(used) > free / 2:
-            config.psnr.batch_size = max(len(used), config.psnr.batch_size // 2 // len(used) * len(used))
-    return time_iterations(config, used)
-
-
-def _activation_bytes(config: ConfigDict) -> float:
-    """Return about how much memory one iteration takes: what the forward keeps for the backward, twice."""
-    generator = generator_from_config(config)
-    side = config.psnr.gt_size // generator.scale
-    x = jax.ShapeDtypeStruct((config.psnr.batch_size, side, side, 3), np.float32)
-    variables = jax.eval_shape(lambda: generator.init(jax.random.key(0), np.zeros(generator.example_shape)))
-    _, kept = jax.eval_shape(lambda v, x: jax.vjp(generator.apply, v, x), variables, x)
-    return 2.0 * sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(kept))
-
-
-def time_iterations(config: ConfigDict, used: Sequence[jax.Device]) -> tuple[float, int]:
-    """Return the seconds of one iteration of the PSNR stage, and how many were timed after the one that compiles."""
-    recipe = recipe_from_config(config, "psnr")
-    generator = recipe.generator
-    iterate = recipe.build(used)
-    states = parallel.replicate(recipe.initial_states(config.seed), used)
-    noise = np.random.default_rng(0).integers(
-        0, 256, (config.psnr.batch_size, config.psnr.gt_size, 3), np.uint8
-    )
-    hr = np.repeat(noise[:, None], config.psnr.gt_size, axis=1)
-    batch = parallel.shard({"lr": hr[:, :: generator.scale, :: generator.scale], "hr": hr}, used)
-    states, _ = jax.block_until_ready(iterate(states, batch, 1))
-    start, count = time.perf_counter(), 0
-    while count < 2 or (time.perf_counter() - start < TIMED_SECONDS and count < 100):
-        count += 1
-        states, _ = jax.block_until_ready(iterate(states, batch, count + 1))
-    return (time.perf_counter() - start) / count, count
 
 
 def _fields(generator: Any) -> str:

@@ -19,6 +19,7 @@ PAGE = (ROOT / "docs" / "architecture.md").read_text()
 READ_THE_CONFIGURATION = {
     "cli/train.py",
     "training/configuration.py",
+    "training/batch_size.py",
     "training/own_photos.py",
     "training/recipe.py",
     "training/run.py",

@@ -143,7 +143,7 @@ def test_first_iteration_in_float32(name):
     logs, _ = run(golden, case, "float32", iterations=1)
     assert logs[0].keys() > {"lr"}
     for key, value in logs[0].items():
-        # Rounding decides on which side of a ReLU's kink a value near zero falls, and a gradient jumps there: its norm
+        # Rounding decides on which side of a ReLU's kink a value near zero falls, where gradients jump: their norm
         # was off by 7e-5 to 2.6e-4, by the number of devices and with jax 0.10.2 as with 0.12.0.1.
         relative = 1e-3 if key.startswith("grad_norm") else 1e-4
         assert value == pytest.approx(golden[f"log/{key}"][0], rel=relative), key

@@ -11,7 +11,7 @@ from esrgan_jax.errors import ConfigError, DataError
 from esrgan_jax.models import RRDBNet
 from esrgan_jax.models.network import initial_variables
 from esrgan_jax.runs.folder import write_generator
-from esrgan_jax.training import own_photos
+from esrgan_jax.training import batch_size, own_photos
 from esrgan_jax.training.config_files import load_config
 from esrgan_jax.weights.save import save_generator
 
@@ -27,7 +27,7 @@ def photos(tmp_path):
 def timed(monkeypatch):
     """The iterations as they were when they were timed."""
     seen = []
-    monkeypatch.setattr(own_photos, "time_iterations", lambda config, used: seen.append(config) or (0.5, 10))
+    monkeypatch.setattr(batch_size, "time_iterations", lambda config, used: seen.append(config) or (0.5, 10))
     return seen
 
 
