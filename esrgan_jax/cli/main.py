@@ -61,18 +61,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str]) -> int:
     surroundings.settle()
     parser = _build_parser()
-    args, unknown = parser.parse_known_args(argv)
-    if args.command == "train":  # absl reads --config.FIELD=VALUE, and everything where --config names a file
-        args.fields, args.words = unknown, argv[1:]
-    elif unknown:
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    program = parser.prog
     try:
+        try:
+            args, unknown = parser.parse_known_args(argv)
+        finally:
+            sys.stdout.flush()  # --help and --version end there
+        program += f" {args.command}"
+        if args.command == "train":
+            # absl reads --config.FIELD=VALUE, and everything where --config names a file.
+            args.fields, args.words = unknown, argv[1:]
+        elif unknown:
+            parser.error(f"unrecognized arguments: {' '.join(unknown)}")
         with surroundings.switches_named():
             code = args.run(args)
         sys.stdout.flush()
         return code
     except UserError as error:
-        print(f"esrgan-jax {args.command}: {error}", file=sys.stderr)
+        print(f"{program}: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:  # the reader of the output has ended, as `head` does
         _discard_output()
@@ -80,7 +86,7 @@ def _run(argv: Sequence[str]) -> int:
     except OSError as error:
         what = error.filename or ("the output" if _discard_output() else "a file")
         print(
-            f"esrgan-jax {args.command}: {what} cannot be used ({error.strerror or error}): free disk space, or "
+            f"{program}: {what} cannot be used ({error.strerror or error}): free disk space, or "
             "choose another place.",
             file=sys.stderr,
         )

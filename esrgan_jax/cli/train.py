@@ -171,8 +171,10 @@ def _find_config(argv: Sequence[str]) -> tuple[list[str], Path | None]:
         if flag in ("--config", "-config"):
             at = i if "=" in word else i + 1
             name, colon, argument = (value if at == i else "".join(words[at : at + 1])).partition(":")
+            if not name.strip():
+                raise ConfigError("--config is empty: try --config quickstart.")
             known = (FOLDER / f"{name}.py").is_file()
-            if name and (known or not Path(name).is_dir()):  # which the parser refuses
+            if known or not Path(name).is_dir():  # which the parser refuses
                 path = find_config(name)
                 words[at] = f"{flag}={path}{colon}{argument}" if at == i else f"{path}{colon}{argument}"
     return words, path

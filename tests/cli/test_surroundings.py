@@ -13,6 +13,7 @@ from helpers.commands import PATIENCE, ROOT, SMALL
 from helpers.variables import random_variables
 
 from esrgan_jax.cli import main as cli
+from esrgan_jax.cli.train import parse
 from esrgan_jax.errors import ConfigError
 from esrgan_jax.models import RRDBNet
 from esrgan_jax.system import surroundings
@@ -179,6 +180,9 @@ def test_output_that_cannot_be_written_or_read(folder, tmp_path):
     assert done.returncode == 1
     assert b"evaluate: the output cannot be used (No space left on device)" in done.stderr
     assert b"Traceback" not in done.stderr
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*command[:3], "--version"], stdout=full, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
     pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, cwd=folder, env=environment, **pipe) as process:
         process.stdout.close()
@@ -252,6 +256,7 @@ def test_an_empty_argument_names_its_option(capsys):
     "workdir, fields, told",
     [
         (" ", {}, "workdir is empty"),
+        ("run", {"name": ""}, "name is empty"),
         ("run", {"data.train": ""}, "data.train is empty"),
         ("run", {"data.train": "HR,"}, r"data.train \(=HR,\) names a source that is empty"),
         ("run", {"init_from": " "}, "init_from is empty"),
@@ -263,3 +268,9 @@ def test_training_on_nothing(workdir, fields, told, monkeypatch, tmp_path):
     with pytest.raises(ConfigError, match=told):
         train("quickstart", workdir, **fields)
     assert [path.name for path in tmp_path.iterdir()] == ["HR"]
+
+
+@pytest.mark.parametrize("words", [["--config="], ["--config", " "], ["--config=", "--workdir=run"]])
+def test_an_empty_configuration(words):
+    with pytest.raises(ConfigError, match="--config is empty"):
+        parse(["train.py", *words])

@@ -134,7 +134,7 @@ def test_file_that_does_not_exist():
     )
     assert refuse("--config", "nowhere.py") == refuse("--config=nowhere.py:gan") == expected
     assert "Is a directory" in refuse("--config", str(ROOT / "configs"))
-    assert "cannot be loaded" in refuse("--config=")
+    assert refuse("--config=") == "--config is empty: try --config quickstart."
 
 
 def test_file_by_its_name(tmp_path, monkeypatch):
