@@ -28,7 +28,7 @@ import orbax.checkpoint as ocp
 
 import esrgan_jax
 from esrgan_jax.errors import CheckpointError, ConfigError
-from esrgan_jax.system.files import atomic_write
+from esrgan_jax.system.files import atomic_write, check_utf8
 
 RECORD_FILE = "record.json"
 BEST = "best"  # a link to the best checkpoint of a stage
@@ -213,6 +213,7 @@ def _hide_late_tensorstore_errors() -> None:
 
 def read_arrays(folder: Path, shapes: Any) -> Any:
     """Return the arrays of a checkpoint that the tree `shapes` names, in numpy; `read_record` finds damage."""
+    check_utf8(folder)
     target = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), shapes)
     # Into numpy, said explicitly: the devices it was saved from may not exist here.
     into_numpy = ocp.checkpoint_utils.construct_restore_args(target)

@@ -12,9 +12,11 @@ import jax
 
 from esrgan_jax.errors import CheckpointError, ConfigError
 from esrgan_jax.runs import STAGES, checkpoint
-from esrgan_jax.system.files import atomic_write
+from esrgan_jax.system.files import atomic_write, check_utf8
 
 CONFIG_FILE = "config.json"
+READ_TRIES = 10
+"""How often to read a newest checkpoint that a training deletes meanwhile, because it has newer ones."""
 
 
 def iterations(run_folder: Path, stage: str) -> list[int]:
@@ -69,11 +71,23 @@ def load_generator(folder: Path) -> tuple[Any, Any]:
       ConfigError: there is no such folder, or no checkpoint in it.
       CheckpointError: it is damaged.
     """
-    if not (folder / checkpoint.RECORD_FILE).exists():
+    if (folder / checkpoint.RECORD_FILE).exists():
+        return _load_checkpoint(folder)
+    for tries_left in reversed(range(READ_TRIES)):
         stage = newest_stage(folder)
         if stage is None:
             raise ConfigError(f"{folder} holds no checkpoint: give the workdir of a run that has saved one.")
-        folder = stage_folder(folder, stage) / str(iterations(folder, stage)[-1])
+        newest = stage_folder(folder, stage) / str(iterations(folder, stage)[-1])
+        try:
+            return _load_checkpoint(newest)
+        except Exception:  # what orbax says of files that go while it reads them has many names
+            if newest.exists() or not tries_left:
+                raise
+    raise AssertionError
+
+
+def _load_checkpoint(folder: Path) -> tuple[Any, Any]:
+    """Return what `load_generator` does, of one checkpoint."""
     try:
         arrays = checkpoint.read_record(folder)["arrays"]
     except checkpoint.DamagedCheckpointError as error:
@@ -106,6 +120,7 @@ def write_generator(run_folder: Path, config: dict[str, Any], params: Any, ema: 
     """
     if run_folder.exists():
         raise ConfigError(f"{run_folder} exists: choose a new name.")
+    check_utf8(run_folder)
     try:
         run_folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{run_folder.name}.", dir=run_folder.parent) as parent:

@@ -116,6 +116,21 @@ def go_on_without_cache(reason: str) -> None:
     )
 
 
+def check_utf8(folder: Path) -> None:
+    """Check that the path of a folder is UTF-8: orbax, TensorStore and array_record take no other.
+
+    Raises:
+      ConfigError: it is not.
+    """
+    try:
+        str(folder.absolute()).encode()
+    except UnicodeEncodeError:
+        raise ConfigError(
+            f"{folder.absolute()} is no UTF-8, as folders of runs and prepared sets have to be: rename it, or "
+            "choose another place."
+        ) from None
+
+
 def check_writable(path: Path) -> None:
     """Check that a file can be written, before hours of work go into it; create its folder.
 

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from esrgan_jax.errors import ConfigError
 from esrgan_jax.system import devices, processes, surroundings
+from esrgan_jax.system.files import check_utf8
 from esrgan_jax.system.progress import loading
 from esrgan_jax.training.config_files import load_config
 from esrgan_jax.training.stopping import Stopped
@@ -47,12 +48,14 @@ def train(
         config.update_from_flattened_dict(fields)
     except (KeyError, TypeError) as error:
         raise ConfigError(f"Unknown or unfitting field: {str(error.args[0]).splitlines()[0]}") from None
+    folder = Path("runs") / config.name if workdir is None else Path(workdir)
+    check_utf8(folder)
     count = config.distributed.num_processes or 1
     shares = [config[stage].batch_size // count for stage in config.stages if stage in config]
     devices.prepare(shares, config.num_devices)
     processes.initialize(config.distributed)
     try:
-        scores = train_and_evaluate(config, Path("runs") / config.name if workdir is None else Path(workdir))
+        scores = train_and_evaluate(config, folder)
     except Stopped:
         processes.shutdown()
         raise

@@ -274,3 +274,16 @@ def test_training_on_nothing(workdir, fields, told, monkeypatch, tmp_path):
 def test_an_empty_configuration(words):
     with pytest.raises(ConfigError, match="--config is empty"):
         parse(["train.py", *words])
+
+
+def test_run_folders_and_sets_of_names_that_are_no_utf_8(folder, tmp_path, capsys):
+    place = tmp_path / os.fsdecode(b"caf\xe9")
+    with pytest.raises(ConfigError, match="is no UTF-8"):
+        train("quickstart", place)
+    assert cli.main(["convert", str(folder / "größe.pth"), str(place)]) == 2
+    assert cli.main(["prepare", str(folder / "Photos ü"), "--name", "a", "--data-dir", str(place)]) == 2
+    assert capsys.readouterr().err.count("is no UTF-8") == 2
+    assert list(tmp_path.iterdir()) == []
+    # Files do not mind, nor what is read.
+    assert cli.main(["convert", str(folder / "größe.pth"), f"{place}.safetensors"]) == 0
+    assert cli.main(["inspect", f"{place}.safetensors"]) == 0

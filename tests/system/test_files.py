@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from esrgan_jax.system.files import atomic_write, cache_dir, cache_problem, user_path
+from esrgan_jax.errors import ConfigError
+from esrgan_jax.system.files import atomic_write, cache_dir, cache_problem, check_utf8, user_path
 
 
 def test_file_appears_whole(tmp_path):
@@ -78,3 +79,9 @@ def test_whether_the_cache_can_be_written(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("ESRGAN_JAX_HOME", str(tmp_path / "file/cache"))
     assert cache_problem() == f"the cache {tmp_path / 'file/cache'} cannot be written (Not a directory)"
+
+
+def test_folders_that_libraries_cannot_name(tmp_path):
+    check_utf8(tmp_path / "ü 画")
+    with pytest.raises(ConfigError, match="is no UTF-8"):
+        check_utf8(tmp_path / os.fsdecode(b"caf\xe9"))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from esrgan_jax.errors import ConfigError
-from esrgan_jax.system.files import atomic_write, user_path
+from esrgan_jax.system.files import atomic_write, check_utf8, user_path
 
 STOCK = "div2k"
 VERSION = "1.0.0"  # of sets that are not TFDS's own
@@ -53,6 +53,7 @@ class RecordSet:
 
         self.name = name
         self.root = user_path(data_dir or tfds.core.constants.DATA_DIR).absolute()
+        check_utf8(self.root)
         if stock:
             builder = tfds.builder(name, data_dir=self.root)
             self.folder = Path(builder.data_dir)
