@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 
 from esrgan_jax.weights.formats.errors import MalformedFileError
-from esrgan_jax.weights.formats.pickles import ordered_dict
+from esrgan_jax.weights.formats.machine import ordered_dict
 from esrgan_jax.weights.formats.placeholder import Placeholder
 
 STORAGES = {
