@@ -7,6 +7,7 @@ import pytest
 from helpers.commands import write_picture
 
 from esrgan_jax.cli.main import main
+from esrgan_jax.runs.lock import RunLock
 
 # How ml_collections loads a file; Python only shows it to people who ask for such warnings.
 pytestmark = pytest.mark.filterwarnings(r"ignore:the load_module\(\) method:DeprecationWarning")
@@ -52,6 +53,16 @@ def test_flags_of_train_py_pass_through(tmp_path):
     done = train(tmp_path, "--config=quickstart", "--hours=2")
     assert done.returncode == 2
     assert "hours" in done.stderr
+
+
+def test_folder_in_which_another_training_runs(capsys, tmp_path):
+    """It is said before the photos are read and iterations are timed."""
+    (tmp_path / "run").mkdir()
+    with RunLock(tmp_path / "run"):
+        assert main(["train", str(tmp_path), "--workdir", str(tmp_path / "run")]) == 2
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert f"{tmp_path / 'run'} is being trained by process " in error
 
 
 def test_mistakes(capsys, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from helpers.saved import assert_equal, make_states, write
 
 from esrgan_jax.errors import CheckpointError, ConfigError
+from esrgan_jax.runs import checkpoint
 from esrgan_jax.runs.folder import load_generator, newest_stage, read_config, write_config, write_generator
 
 
@@ -41,6 +42,26 @@ def test_damaged_generator(tmp_path):
         folder = write(tmp_path, iteration)
     shutil.rmtree(folder / "state/d")
     with pytest.raises(CheckpointError, match=rf"{folder}/state/d/\w+ is missing: give another .*psnr/1\)"):
+        load_generator(tmp_path)
+
+
+def test_checkpoint_that_a_training_deletes_while_it_is_read(tmp_path, monkeypatch):
+    """The next one is whole; only where each of them goes, it is said."""
+    for iteration in (1, 2, 3):
+        write(tmp_path, iteration)
+    read = checkpoint.read_arrays
+
+    def read_and_lose(folder, shapes):
+        if folder.name in lost:
+            shutil.rmtree(folder)
+        return read(folder, shapes)
+
+    monkeypatch.setattr(checkpoint, "read_arrays", read_and_lose)
+    lost = ("3", "2")
+    expected = make_states(1)["g"]
+    assert_equal(load_generator(tmp_path), (expected.params, expected.ema))
+    lost = ("1",)
+    with pytest.raises(ConfigError, match=f"{tmp_path} holds no checkpoint"):
         load_generator(tmp_path)
 
 
