@@ -60,16 +60,17 @@ def recognise(
     matches = {(entry, dialect): dialect.match(names) for entry in entries for dialect in entry.dialects}
     best = max(matches.values())
     known, similar = best
+    nearest = [pair for pair, match in matches.items() if match == best]
+    wanted = [pair for pair in nearest if arch in (None, *pair[0].names) and role in (None, pair[0].role)]
     for foreign in FOREIGN:
-        if foreign.fits(state_dict, known):
+        # What can be run here as well is only named where it is not wanted.
+        if foreign.fits(state_dict, known if wanted else known - 1):
             raise WeightFileError(f"{source} is {foreign.sentence}.")
     if not (known or similar):
         raise WeightFileError(
             f"{source} holds none of the networks that are known here ({', '.join(ARCHITECTURES)}): its arrays are "
             f"called {_first_names(names)}."
         )
-    nearest = [pair for pair, match in matches.items() if match == best]
-    wanted = [pair for pair in nearest if arch in (None, *pair[0].names) and role in (None, pair[0].role)]
     if known and not wanted:
         found, needed = _kinds(nearest[0][0], arch, role)
         raise WeightFileError(f"{source} is {found}: {needed} is needed here.")
