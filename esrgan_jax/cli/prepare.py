@@ -18,6 +18,7 @@ same command again to resume after a stop. Without --name, NAME is
 
 import argparse
 import re
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -192,5 +193,13 @@ def _print_report(report: dict[str, Any], records: Any, data_dir: Path | None, s
             print(f"    {sentence}")
         if len(report["skipped"]) > 10:
             print(f"    and {len(report['skipped']) - 10} more, in {records.folder / 'prepare.json'}")
-    place = "" if data_dir is None else f" --config.data.data_dir={data_dir}"
-    print(f"To train on it: python train.py --config.data.train=tfds:{report['name']}{place}")
+    config = {1: "x4:psnr --config.scale=1", 2: "x2:psnr", 4: "x4:psnr"}.get(report["scale"])
+    if config is None:  # no network here is of that scale
+        return
+    name = f"tfds:{report['name']}"
+    place = "" if data_dir is None else f" --config.data.data_dir={shlex.quote(str(data_dir))}"
+    print(
+        f"To train on it: esrgan-jax train --config {config} --config.data.train={name}{place} "
+        f"--config.data.validation={name if 'validation' in report['splits'] else 'sample'} "
+        f"--workdir runs/{report['name'].replace('/', '_')}"
+    )

@@ -91,6 +91,12 @@ def test_div2k_as_tfds_has_it(sets):
         }
 
 
+def test_div2k_that_is_there_already(sets, zips, capsys):
+    words = ["--data-dir", str(sets[0]), "--downloads", str(zips), "--any-checksum"]
+    assert main(["prepare", "div2k", "--whole", *words]) == 0
+    assert f"{sets[0]}/div2k/bicubic_x4/2.0.0 exists already." in capsys.readouterr().err
+
+
 def test_sub_images_of_div2k(sets):
     folder, _, output = sets
     source = TfdsSource("div2k_sub/bicubic_x4", "train", 4, folder)

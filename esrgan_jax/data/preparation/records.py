@@ -73,7 +73,8 @@ class RecordSet:
                 builder=identity, description=description, features=features, supervised_keys=("lr", "hr")
             )
         self._serializer = tfds.core.ExampleSerializer(self._info.features.get_serialized_info())
-        self._info.set_file_format(tfds.core.FileFormat.ARRAY_RECORD, override=True)
+        if not self.folder.exists():  # a finished set has its format, which TFDS refuses to set again
+            self._info.set_file_format(tfds.core.FileFormat.ARRAY_RECORD, override=True)
 
     def shard_name(self, split: str, index: int, count: int) -> str:
         """Return the file name of shard `index`, from 0, of `count`."""
