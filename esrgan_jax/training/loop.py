@@ -110,7 +110,8 @@ def _say_done(run: Run, states: States, scores: Scores, start: float) -> None:
     else:
         model = run.folder
     run.console.say(f"model     {model}")
-    run.console.say(f"next      esrgan-jax upscale PHOTO --model {shlex.quote(str(model))} -o large.png")
+    picture, name = (shlex.quote(str(path)) for path in (run.writer.example, model))
+    run.console.say(f"next      esrgan-jax upscale {picture} --model {name} -o large.png")
 
 
 def _run_stage(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,6 +177,7 @@ def plan(
     parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
     sizes = sorted(photos.sizes.values(), key=math.prod)
     trained = len(photos.sizes) - (len(scored) if validation is None else 0)
+    example = shlex.quote(str(workdir / "samples" / "lr.png"))  # training.writer writes it
     checkpoint = 16 * parameters / 1e6  # float32: parameters, their average, two moments of Adam
     kept = config.max_to_keep + 1
     return [
@@ -192,7 +194,7 @@ def plan(
         f"disk      about {kept * checkpoint + 2 * parameters * 4 / 1e6:.0f} MB: {kept} checkpoints of "
         f"{checkpoint:.1f} MB and the model file, pictures besides",
         f"result    {workdir / f'net_g_{steps}.pth'}, curves.png and samples/ beside it",
-        f"then      esrgan-jax upscale PICTURE -o large.png --model {workdir}",
+        f"then      esrgan-jax upscale {example} -o large.png --model {shlex.quote(str(workdir))}",
     ]
 
 

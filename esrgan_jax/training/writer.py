@@ -80,12 +80,19 @@ class Writer:
                 {f"{_group(name)}/{name}": value for name, value in values.items()}, iteration
             )
 
+    @property
+    def example(self) -> Path:
+        """The LR of the first held-out picture, something to upscale; `sample` writes it."""
+        return self._folder / "samples" / "lr.png"
+
     def sample(self, stage: str, iteration: int, result: Result) -> Path:
-        """Draw LR enlarged | SR | HR of one image into samples/; return the file."""
+        """Draw LR enlarged | SR | HR of one image into samples/, and `example` once; return the first file."""
         path = self._folder / "samples" / f"{stage}_{iteration:07d}.png"
         picture = draw_sample(result)
         with self._recording_problems("samples"):
             write_png(path, picture)
+            if not self.example.exists():
+                write_png(self.example, result.pair["lr"])
         with self._recording_problems("tensorboard"):
             self._boards[stage].picture("sample", picture, iteration)
         return path

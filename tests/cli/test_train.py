@@ -67,7 +67,7 @@ def test_what_a_run_says(whole):
         r"^evaluate  gan 30: ",
         r"^done      .*, peak memory .*curves\.png.*samples$",
         r"^model     .*/run/net_g_30\.pth$",
-        r"^next      esrgan-jax upscale PHOTO --model .*/run/net_g_30\.pth -o large\.png$",
+        r"^next      esrgan-jax upscale .*/run/samples/lr\.png --model .*/run/net_g_30\.pth -o large\.png$",
     ):
         assert re.search(pattern, text, re.MULTILINE), pattern
     assert "\r" not in text
@@ -91,8 +91,10 @@ def test_what_a_run_leaves(whole):
     samples = sorted(path.name for path in (folder / "samples").iterdir())
     assert samples == [
         *(f"gan_00000{iteration}.png" for iteration in ("00", 20, 30)),
+        "lr.png",
         *(f"psnr_00000{iteration}.png" for iteration in ("00", 20, 40, 60)),
     ]
+    samples.remove("lr.png")
     for name in samples:  # LR, SR and HR of 72 x 64 pixels beside each other, below a line of text
         with Image.open(folder / "samples" / name) as image:
             assert image.size == (3 * 72 + 2 * 6, 64 + 26)

@@ -378,6 +378,8 @@ def test_pictures_to_train_on_may_not_change(config, images, tmp_path):
     config.resume, config.psnr.steps = "force", 4
     train_and_evaluate(only(config, "psnr"), tmp_path / "run")
     assert f"note      changed since the last start: {change}" in read_log(tmp_path / "run")
+    # A later start that takes the configuration from there is not forced.
+    assert json.loads((tmp_path / "run/config.json").read_text())["resume"] is None
 
 
 def test_folder_that_another_training_takes_over(config, tmp_path, monkeypatch):
@@ -757,7 +759,7 @@ def test_log_tells_of_phases_and_memory(config, tmp_path):
     last, command = log.splitlines()[-2:]
     assert last.endswith(f" model     {tmp_path / 'net_g_2.pth'}")
     assert command.endswith(
-        f" next      esrgan-jax upscale PHOTO --model {tmp_path / 'net_g_2.pth'} -o large.png"
+        f" next      esrgan-jax upscale {tmp_path / 'samples/lr.png'} --model {tmp_path / 'net_g_2.pth'} -o large.png"
     )
     assert newest_stage(tmp_path) == "gan"
 

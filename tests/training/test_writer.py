@@ -198,6 +198,8 @@ def test_sample_is_a_file_and_in_tensorboard(writer, tmp_path, make_result):
     writer.resume("gan", 0)
     path = writer.sample("gan", 30, make_result())
     assert path == tmp_path / "samples/gan_0000030.png"
+    with Image.open(writer.example) as image:
+        np.testing.assert_array_equal(np.asarray(image), make_result().pair["lr"])
     with Image.open(path) as image:
         np.testing.assert_array_equal(np.asarray(image), draw_sample(make_result()))
     assert [(step, tag) for step, tag, _ in read_events(tmp_path / "tensorboard/gan")] == [(30, "sample")]
