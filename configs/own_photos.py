@@ -1,6 +1,7 @@
 """A folder of one's own photos: where `esrgan-jax train FOLDER` starts; it sets data, batch and steps itself.
 
-Command:  esrgan-jax train FOLDER --hours 2, which completes configs/own_photos.py and runs the PSNR stage
+Command:  esrgan-jax train FOLDER --hours 2
+          which completes configs/own_photos.py and runs the PSNR stage
 Data:     every picture of FOLDER, one in ten of them held out, LR by MATLAB bicubic.
 Cost:     as many hours as --hours says; memory and time are in the plan it prints.
 Expected: not measured yet beyond 284 iterations, which end below bicubic (35.0 against 36.1 dB on Y, 12 photos).

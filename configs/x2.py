@@ -1,7 +1,9 @@
 """ESRGAN x2: the network of x4 behind a pixel unshuffle of 2, as RealESRGAN_x2plus has it.
 
 Command:  python train.py --config configs/x2.py --config.perceptual.weights=vgg19
-Data:     DIV2K with its published bicubic LR for x2, through TFDS; not prepared: --config.data.train=FOLDER
+Data:     DIV2K with its published bicubic LR for x2, prepared once:
+          esrgan-jax prepare div2k --whole --scale 2
+          or folders of your own: --config.data.train=FOLDER --config.data.validation=FOLDER
 Cost:     per iteration about a quarter of x4's, on the same HR patches. Not yet run to its end here.
 Expected: no published number for this network with these losses.
 """

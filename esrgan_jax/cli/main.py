@@ -117,7 +117,7 @@ def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="esrgan-jax",
         description=__doc__,
-        epilog="esrgan-jax COMMAND --help explains a command.",
+        epilog="`esrgan-jax COMMAND --help` explains a command.",
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

@@ -1,14 +1,11 @@
-"""Train ESRGAN.
+"""Train on a folder of photos, or with a configuration.
 
-usage: python train.py --config FILE[:STAGE,PRESET] [--config.FIELD=VALUE ...] [--workdir FOLDER]
+A folder is all it takes (docs/own_photos.md); --config is for experiments, those of configs/ or your own. Run again,
+the same command resumes from the newest checkpoint.
 
-  --config FILE         a name of configs/ (quickstart, x4, x2), or a file of your own
-           FILE:gan     one stage alone, psnr or gan
-           FILE:paper   another recipe: basicsr, paper or mmagic; both at once is FILE:gan,paper
-  --config.FIELD=VALUE  sets a field, as --config.psnr.batch_size=8; configs/base.py explains them all
-  --workdir FOLDER      where everything is written; runs/<name of the configuration> by default
-
-Run again, the same command resumes from the newest checkpoint. A first run: --config quickstart
+  esrgan-jax train photos --hours 2
+  esrgan-jax train photos --from RealESRGAN_x4plus --hours 8 --workdir runs/finer
+  esrgan-jax train --config quickstart --config.seed=1
 """
 
 from __future__ import annotations
@@ -31,12 +28,27 @@ from esrgan_jax.system.files import user_path
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
+TRAIN_PY_HELP = """Train ESRGAN with a configuration.
+
+usage: python train.py --config FILE[:STAGE,PRESET] [--config.FIELD=VALUE ...] [--workdir FOLDER]
+
+  --config FILE         a name of configs/ (quickstart, x4, x2), or a file of your own
+           FILE:gan     one stage alone, psnr or gan
+           FILE:paper   another recipe: basicsr, paper or mmagic; both at once is FILE:gan,paper
+  --config.FIELD=VALUE  sets a field, as --config.psnr.batch_size=8; configs/base.py explains them all
+  --workdir FOLDER      where everything is written; runs/<name of the configuration> by default
+
+Run again, the same command resumes from the newest checkpoint. A first run:
+
+  python train.py --config quickstart
+"""
+
 
 def main() -> int:
     """Train as the command line of `python train.py` says; return the exit code."""
     surroundings.settle()
     if {"-h", "--help"} & set(sys.argv):
-        print(str(__doc__).strip())
+        print(TRAIN_PY_HELP.strip())
         return 0
     try:
         with surroundings.switches_named():
@@ -53,13 +65,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "%(prog)s FOLDER [--from MODEL] [--hours H] [--scale S] [--validation FOLDER] [--workdir FOLDER] "
         "[--config.FIELD=VALUE ...]\n       %(prog)s --config FILE[:STAGE,PRESET] [--workdir FOLDER] "
         "[--config.FIELD=VALUE ...]"
-    )
-    parser.description = (
-        "Train on a folder of photos (docs/own_photos.md), or an experiment of configs/.\n\n"
-        "  esrgan-jax train photos --hours 2\n"
-        "  esrgan-jax train photos --from RealESRGAN_x4plus --hours 8\n"
-        "  esrgan-jax train --config x4 --config.seed=1\n\n"
-        "Run again, the same command resumes from the newest checkpoint."
     )
     parser.add_argument(
         "folder", nargs="?", metavar="FOLDER", help="photos to train on, and to hold some of out"
@@ -81,7 +86,9 @@ def run(args: argparse.Namespace) -> int:
     if args.config is not None:
         return _train(*parse(["esrgan-jax train", *args.words]))
     if args.folder is None:
-        raise ConfigError("Give a folder of photos, or an experiment with --config: esrgan-jax train --help.")
+        raise ConfigError(
+            "Give a folder of photos, or an experiment with --config: see `esrgan-jax train --help`."
+        )
     from esrgan_jax.training.config_files import FOLDER
 
     config, _ = parse(["esrgan-jax train", f"--config={FOLDER / 'own_photos.py'}", *args.fields])

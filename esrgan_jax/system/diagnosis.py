@@ -31,7 +31,7 @@ PRIVATE = re.compile(r"PATH|DIR|HOME|FILE|NAME|ADDRESS|HOST|PORT|ID|TOKEN|KEY|PR
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python, the system and every package that esrgan-jax needs."""
+    """Return the versions of Python, the system and every package that this project needs."""
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         needed = importlib.metadata.requires("esrgan-jax") or []
         names = [re.match(r"[\w.-]+", need)[0] for need in needed if "extra ==" not in need]  # type: ignore[index]

@@ -73,7 +73,7 @@ def _import_loop() -> Callable[[ConfigDict, Path], dict[str, float]]:
         way_out = (
             "train in WSL 2 (Linux on Windows); the other commands work here"
             if sys.platform == "win32"
-            else "install the project again (pip install esrgan-jax)"
+            else "install the project again, with all that it needs"
         )
         raise ConfigError(f"Training needs the module {error.name}, which is missing: {way_out}.") from None
     return train_and_evaluate

@@ -176,5 +176,6 @@ def make() -> dict[str, np.ndarray | str]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
-    if not goldens.write_or_check("networks", make(), parser.parse_args().check, limit_kb=200):
+    check = parser.parse_args().check
+    if not goldens.write_or_check("networks", make(), check, limit_kb=200):
         raise SystemExit(1)
