@@ -42,7 +42,7 @@ def claim_run_folder(
                 f"{folder} holds a run of another configuration, {'; '.join(changed)}: give back the old values, "
                 "choose another --workdir, or go on with other numbers by --config.resume=force."
             )
-        write_config(folder, dict(config))
+        write_config(folder, {**config, "resume": None})  # which belongs to this start alone
     notes = [_changed_note(field) for field in changed + notes]
     saved = iterations(folder, "psnr")
     if newest == "gan" and "psnr" in config["stages"] and saved and saved[-1] < config["psnr"]["steps"]:
