@@ -105,7 +105,11 @@ def run(args: argparse.Namespace) -> int:
     _check(args, jobs)
     if others:
         print(f"note: {describe_left_out(others)}", file=sys.stderr)
-    wanted = [job for job in jobs if not (args.skip_existing and os.path.exists(job.destination))]  # noqa: PTH110
+    wanted = [
+        job
+        for job in jobs
+        if job.problem or not (args.skip_existing and os.path.exists(job.destination))  # noqa: PTH110
+    ]
     if not wanted:
         print(f"{len(jobs)} skipped: all results exist.")
         return 0

@@ -51,7 +51,7 @@ _READ = (
 )
 
 _CR2 = Kind("a camera's raw file", _RAW, (".cr2",), ((8, b"CR\x02"),))
-_TIFF = Kind(
+TIFF = Kind(
     "a TIFF of an unusual layout or damaged",
     "save it as grey or RGB with 8 or 16 bits per value",
     starts=((0, b"II*\0"), (0, b"MM\0*"), (0, b"II+\0"), (0, b"MM\0+")),
@@ -171,7 +171,7 @@ def kind_of(head: bytes) -> Kind | None:
         return Kind("empty", _FETCH)
     if head[4:8] == b"ftyp":
         return _of_brands(head)
-    for kind in (*_READ, *_OTHER_PICTURES, _TIFF, *_OTHER_FILES):
+    for kind in (*_READ, *_OTHER_PICTURES, TIFF, *_OTHER_FILES):
         if any(head[offset : offset + len(start)] == start for offset, start in kind.starts):
             return kind
     if not head.strip(b"\0"):

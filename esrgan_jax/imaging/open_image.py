@@ -7,15 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from PIL import Image, UnidentifiedImageError, features
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError, features
 
 from esrgan_jax.errors import DataError
 from esrgan_jax.imaging import png_texts
-from esrgan_jax.imaging.kinds import AVIF, GIF, HEAD, HEIC, IMAGE_SUFFIXES, is_read, kind_of
+from esrgan_jax.imaging.kinds import AVIF, GIF, HEAD, HEIC, IMAGE_SUFFIXES, TIFF, is_read, kind_of
 from esrgan_jax.system.regular_files import open_file
 
 READABLE = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 """Formats of the pictures of a set, by Pillow's names."""
+
+_BITS, _SAMPLE_FORMAT = 258, 339  # tags of TIFF
 
 
 def upscaled_suffixes() -> tuple[str, ...]:
@@ -73,12 +75,34 @@ def _what_it_is(path: Path, for_sets: bool) -> str:
     """Say what a file is in which Pillow finds no picture that is read, and what to do."""
     with open_file(path) as file:
         kind = kind_of(file.read(HEAD))
+        if kind == TIFF and (words := _tiff_values(file)):
+            return words
     if kind is None:
         return "is no picture of a known format, or its beginning is damaged: replace or remove it."
     upscaled = kind == GIF or (kind == AVIF and _reads_avif()) or (kind == HEIC and _reads_heif())
     if is_read(kind) or (upscaled and not for_sets):
         return f"begins as {kind.name}, but is incomplete or damaged: replace or remove it."
     return f"is {kind.name}: {kind.way_out}."
+
+
+def _tiff_values(file: IO[bytes]) -> str | None:
+    """Say what the values of a TIFF are; None: 8 or 16 bits, or it cannot be found out."""
+    try:
+        file.seek(0)
+        header = file.read(16)
+        tags: Any = TiffImagePlugin.ImageFileDirectory_v2(header if b"+" in header[2:4] else header[:8])
+        file.seek(tags.next)
+        tags.load(file)
+        bits, kind = max(tags[_BITS]), tags.get(_SAMPLE_FORMAT, (1,))[0]
+    # Of every kind, as for damaged pictures.
+    except Exception:
+        return None
+    if bits in (1, 2, 4, 8, 16) and kind in (1, 4):
+        return None
+    words = {1: "", 2: "signed ", 3: "floating-point "}.get(kind, "unusual ")
+    return (
+        f"is a TIFF with {words}values of {bits} bits: map them to 8 or 16 bits, and save it as PNG or TIFF."
+    )
 
 
 def _reads_avif() -> bool:

@@ -285,6 +285,18 @@ def test_twice_in_place(tmp_path, model, capfd):
     assert files_in(tmp_path) == ["a.png", "a_large.png", "sub/b.jfif", "sub/b_large.jfif"]
 
 
+def test_a_gif_beside_a_png_of_its_name(tmp_path, model, capfd):
+    for name in ("a.gif", "a.png", "b.gif"):
+        save(tmp_path / "in" / name, photo())
+    words = (tmp_path / "in", "-o", tmp_path / "out", "--model", model, "--tile", 64, "--skip-existing")
+    for count in ("2 done, 1 failed", "0 done, 2 skipped, 1 failed"):
+        assert upscale(*words) == 1
+        output, errors = capfd.readouterr()
+        assert output.startswith(count)
+        assert f"failed: {tmp_path / 'in/a.gif'} and {tmp_path / 'in/a.png'} would both become" in errors
+    assert files_in(tmp_path / "out") == ["a.png", "b.png"]
+
+
 def test_animations(tmp_path, model, capfd):
     frames = [Image.fromarray(photo(seed=seed)) for seed in range(3)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=40)

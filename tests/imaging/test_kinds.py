@@ -9,6 +9,7 @@ import zipfile
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, features
 
 from esrgan_jax.errors import DataError
@@ -157,6 +158,24 @@ def test_raw_picture_in_a_tiff(tmp_path):
         preview.save(tmp_path / "a.tif", tiffinfo={50706: b"\1\4\0\0"})
     for read in (read_rgb, read_picture):
         with pytest.raises(DataError, match=r"a\.tif is a camera's raw file \(DNG\): develop it"):
+            read(tmp_path / "a.tif")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize(
+    ("dtype", "words"),
+    [
+        (np.float32, "floating-point values of 32"),
+        (np.float16, "floating-point values of 16"),
+        (np.uint32, "with values of 32"),
+        (np.int16, "signed values of 16"),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"bigtiff": True}, {"byteorder": ">"}, {"compression": "zlib"}])
+def test_tiffs_of_other_numbers(tmp_path, dtype, words, options):
+    tifffile.imwrite(tmp_path / "a.tif", np.ones((12, 20, 3), dtype), photometric="rgb", **options)
+    for read in (read_rgb, read_picture):
+        with pytest.raises(DataError, match=rf"a\.tif is a TIFF .*{words} bits: .*PNG or TIFF\."):
             read(tmp_path / "a.tif")
 
 

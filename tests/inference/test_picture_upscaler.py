@@ -312,6 +312,17 @@ def test_inputs_are_never_overwritten(photos):
     assert plan("photos/a.png", output="photos", suffix="_x4") == [("photos/a.png", "photos/a_x4.png")]
 
 
+def test_a_picture_of_a_format_that_is_not_written_makes_way(photos):
+    for name in ("a.gif", "sub/c.gif", "e.gif"):
+        Path("photos", name).write_bytes(b"")
+    jobs = {str(job.source): job for job in plan_tasks(["photos"], "out").tasks}
+    assert jobs["photos/a.gif"].problem.startswith(
+        "photos/a.gif and photos/a.png would both become out/a.png. "
+    )
+    assert "photos/sub/c.bmp would both become out/sub/c.png" in jobs["photos/sub/c.gif"].problem
+    assert [name for name, job in jobs.items() if job.problem] == ["photos/a.gif", "photos/sub/c.gif"]
+
+
 def test_two_inputs_never_share_a_result(photos):
     (photos / "other").mkdir()
     (photos / "other/a.webp").write_bytes(b"")

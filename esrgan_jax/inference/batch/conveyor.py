@@ -129,6 +129,8 @@ class Conveyor:
     def _read(self, jobs: Iterable[UpscaleTask], out: StoppableQueue) -> None:
         for job in jobs:
             try:
+                if job.problem is not None:
+                    raise DataError(job.problem)
                 check_name(job.destination)
                 out.put((job, read_picture(job.source, first_frame=self._first_frame)))
             except DataError as error:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import glob
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,12 +16,13 @@ from esrgan_jax.imaging.search import is_folder, natural_key, search_folder
 from esrgan_jax.imaging.write_picture import WRITABLE, format_of
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class UpscaleTask:
-    """A picture file, and the file for its enlargement."""
+    """A picture file, and the file for its enlargement; `problem` says why there can be none."""
 
     source: Path
     destination: Path
+    problem: str | None = None
 
 
 class Plan(NamedTuple):
@@ -61,7 +62,12 @@ def plan_tasks(
         the output's file type is unknown.
     """
     others: list[Path] = []
-    found = [item for text in inputs for item in _find(text, output, others)]
+    found: list[tuple[Path, Path]] = []
+    walked: set[Path] = set()
+    for text in inputs:
+        items = list(_find(text, output, others))
+        found += items
+        walked |= {source for source, _ in items} if is_folder(text) else set()
     unique: dict[str, tuple[Path, Path]] = {}  # a file given twice counts once
     for source, name in found:
         unique.setdefault(os.path.realpath(source), (source, name))
@@ -74,7 +80,8 @@ def plan_tasks(
         ]
     if skip_existing:
         jobs = _without_results(jobs)
-    _refuse_collisions(jobs)
+    jobs = _with_problems(jobs, walked)
+    _refuse_collisions([job for job in jobs if job.problem is None])
     return Plan(jobs, others)
 
 
@@ -143,6 +150,23 @@ def _without_results(jobs: Sequence[UpscaleTask]) -> list[UpscaleTask]:
         job
         for job in jobs
         if _place(job.source) not in results or _place(job.destination) == _place(job.source)
+    ]
+
+
+def _with_problems(jobs: Sequence[UpscaleTask], walked: set[Path]) -> list[UpscaleTask]:
+    """Return the tasks; where a.gif and a.png of a folder would both become a.png, that of a.gif will fail."""
+    weak = {job.source for job in jobs if job.source in walked and format_of(job.source) is None}
+    taken: dict[str, Path] = {}
+    for job in sorted(jobs, key=lambda job: job.source in weak):
+        taken.setdefault(_place(job.destination), job.source)
+    return [
+        job
+        if job.source not in weak or (first := taken[_place(job.destination)]) == job.source
+        else dataclasses.replace(
+            job,
+            problem=f"{job.source} and {first} would both become {job.destination}. Upscale it into another folder.",
+        )
+        for job in jobs
     ]
 
 
