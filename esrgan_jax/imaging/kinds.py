@@ -106,12 +106,14 @@ _OTHER_PICTURES = (
     Kind("a FLIF picture", _SAVE, (".flif",), ((0, b"FLIF"),)),
     Kind("a QOI picture", _SAVE, (".qoi",), ((0, b"qoif"),)),
     Kind("a DDS texture", _SAVE, (".dds",), ((0, b"DDS "),)),
-    Kind("a Targa picture", _SAVE, (".tga",)),
+    Kind(
+        "a Targa picture", _SAVE, (".tga",), tuple((0, b"\0\0%c\0\0\0\0\0" % kind) for kind in b"\2\3\n\x0b")
+    ),
     Kind("a PCX picture", _SAVE, (".pcx",)),
     Kind(
         "an icon", f"{_SAVE} in the size that you need", (".ico", ".icns"), ((0, b"\0\0\1\0"), (0, b"icns"))
     ),
-    Kind("a cursor", _SAVE, (".cur",), ((0, b"\0\0\2\0"),)),
+    Kind("a cursor", _SAVE, (".cur",)),
     Kind(
         "a Netpbm picture",
         _SAVE,

@@ -60,6 +60,7 @@ DISGUISED = {
     b"8BPS\0\1" + bytes(90): "is a Photoshop document",
     b"\xff\x0a" + bytes(90): "is a JPEG XL picture",
     b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(90): "is a JPEG 2000 picture",
+    b"\0\0\2\0\0\0\0\0\0\0\0\0\2\0\2\0\x18\0" + bytes(12): "is a Targa picture",
     b"P6\n2 2\n255\n" + bytes(12): "is a Netpbm picture",
     b"GIF89a" + bytes(9): "is a GIF: save it as PNG or JPEG",
     b"\x93NUMPY\1\0v\0": "is a numpy array",
