@@ -20,6 +20,7 @@ INTERRUPTED = 130  # as in shells: 128 + SIGINT
 COMMANDS = (
     "check_data",
     "convert",
+    "degrade",
     "doctor",
     "evaluate",
     "inspect",
