@@ -13,6 +13,7 @@ import numpy as np
 
 from esrgan_jax.errors import WeightFileError
 from esrgan_jax.system.files import atomic_write
+from esrgan_jax.system.regular_files import NoFileError, read_bytes
 from esrgan_jax.weights.formats import pth, safetensors
 from esrgan_jax.weights.formats.archives import ZipArchive
 from esrgan_jax.weights.formats.errors import MalformedFileError, OtherFileError
@@ -65,13 +66,16 @@ def read(path: str | os.PathLike) -> Contents:
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
-    except IsADirectoryError:
-        raise WeightFileError(f"{path} is a folder: give the path of a weight file.") from None
-    except OSError as error:
-        raise WeightFileError(
-            f"{path} cannot be read ({error.strerror}): give the path of a weight file."
-        ) from None
+        data = read_bytes(path)
+    except (NoFileError, OSError) as error:
+        if path.is_dir():
+            raise WeightFileError(f"{path} is a folder: give the path of a weight file.") from None
+        reason = error.__cause__ if isinstance(error, NoFileError) else error
+        if isinstance(reason, OSError):
+            raise WeightFileError(
+                f"{path} cannot be read ({reason.strerror}): give the path of a weight file."
+            ) from None
+        raise WeightFileError(str(error)) from None
     try:
         return _parse(data)
     except OtherFileError as error:

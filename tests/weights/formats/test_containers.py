@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import tarfile
 import warnings
 import zipfile
@@ -307,3 +308,11 @@ def test_no_file_and_a_folder(tmp_path):
         containers.read(tmp_path)
     with pytest.raises(WeightFileError, match=r"must end in \.pth or \.safetensors"):
         containers.write(tmp_path / "model.onnx", {})
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "model.pth")
+    (tmp_path / "link.pth").symlink_to("model.pth")
+    for name in ("model.pth", "link.pth"):
+        with pytest.raises(WeightFileError, match=f"{name} is a pipe, which may never end"):
+            containers.read(tmp_path / name)
