@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from esrgan_jax.inference.upscaler import Upscaler
     from esrgan_jax.models.rrdbnet import RRDBNet
+    from esrgan_jax.models.srvgg import SRVGGNetCompact
+    from esrgan_jax.models.unet_discriminator import UNetDiscriminatorSN
     from esrgan_jax.models.vgg_discriminator import VGGStyleDiscriminator
     from esrgan_jax.models.vgg_features import VGGFeatureExtractor
     from esrgan_jax.training.recipe import GanRecipe, PixelRecipe
@@ -18,6 +20,8 @@ __all__ = [
     "GanRecipe",
     "PixelRecipe",
     "RRDBNet",
+    "SRVGGNetCompact",
+    "UNetDiscriminatorSN",
     "Upscaler",
     "VGGFeatureExtractor",
     "VGGStyleDiscriminator",
@@ -30,6 +34,8 @@ _MODULES = {
     "GanRecipe": "training.recipe",
     "PixelRecipe": "training.recipe",
     "RRDBNet": "models.rrdbnet",
+    "SRVGGNetCompact": "models.srvgg",
+    "UNetDiscriminatorSN": "models.unet_discriminator",
     "Upscaler": "inference.upscaler",
     "VGGFeatureExtractor": "models.vgg_features",
     "VGGStyleDiscriminator": "models.vgg_discriminator",

@@ -71,11 +71,26 @@ def masked(x: Float[Array, "n h w c"], mask: Bool[Array, "n h w 1"] | None) -> F
     return x if mask is None else jnp.where(mask, x, 0)
 
 
-def upsample_nearest(x: Float[Array, "n h w c"]) -> Float[Array, "n 2*h 2*w c"]:
-    """Double height and width by repeating every pixel."""
+def upsample_nearest(x: Float[Array, "n h w c"], factor: int = 2) -> Float[Array, "n factor*h factor*w c"]:
+    """Enlarge height and width by repeating every pixel."""
     n, h, w, c = x.shape
-    x = jnp.broadcast_to(x[:, :, None, :, None, :], (n, h, 2, w, 2, c))
-    return x.reshape(n, 2 * h, 2 * w, c)
+    x = jnp.broadcast_to(x[:, :, None, :, None, :], (n, h, factor, w, factor, c))
+    return x.reshape(n, factor * h, factor * w, c)
+
+
+def upsample_bilinear(x: Float[Array, "n h w c"]) -> Float[Array, "n 2*h 2*w c"]:
+    """Double height and width by linear interpolation, as torch's bilinear without align_corners.
+
+    New pixels are 3/4 of the nearest one and 1/4 of the next; the edge is repeated.
+    """
+    for axis in (1, 2):
+        size = x.shape[axis]
+        first, last = (lax.slice_in_dim(x, i, i + 1, axis=axis) for i in (0, size - 1))
+        before = jnp.concatenate([first, lax.slice_in_dim(x, 0, size - 1, axis=axis)], axis)
+        after = jnp.concatenate([lax.slice_in_dim(x, 1, size, axis=axis), last], axis)
+        both = jnp.stack([0.25 * before + 0.75 * x, 0.75 * x + 0.25 * after], axis + 1)
+        x = both.reshape(*x.shape[:axis], 2 * size, *x.shape[axis + 1 :])
+    return x
 
 
 def pixel_unshuffle(x: Float[Array, "n h w c"], factor: int) -> Float[Array, "n h/f w/f c*f*f"]:
@@ -91,6 +106,14 @@ def pixel_unshuffle(x: Float[Array, "n h w c"], factor: int) -> Float[Array, "n 
         )
     x = x.reshape(n, h // factor, factor, w // factor, factor, c)
     return x.transpose(0, 1, 3, 5, 2, 4).reshape(n, h // factor, w // factor, c * factor * factor)
+
+
+def pixel_shuffle(x: Float[Array, "n h w c*f*f"], factor: int) -> Float[Array, "n f*h f*w c"]:
+    """Move channels into factor x factor blocks of pixels, in PyTorch's order c*f*f + y*f + x."""
+    n, h, w, channels = x.shape
+    c = channels // factor**2
+    x = x.reshape(n, h, w, c, factor, factor).transpose(0, 1, 4, 2, 5, 3)
+    return x.reshape(n, h * factor, w * factor, c)
 
 
 class Conv(nn.Module):

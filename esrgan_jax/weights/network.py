@@ -13,7 +13,6 @@ import numpy as np
 from esrgan_jax.errors import WeightFileError
 from esrgan_jax.weights.architectures import ARCHITECTURES, Architecture, Dialect, Hints, entry_of
 from esrgan_jax.weights.architectures.architecture import Role
-from esrgan_jax.weights.architectures.foreign import FOREIGN
 from esrgan_jax.weights.convert import state_dict_shapes
 from esrgan_jax.weights.state_dicts import StateDict
 
@@ -62,10 +61,6 @@ def recognise(
     known, similar = best
     nearest = [pair for pair, match in matches.items() if match == best]
     wanted = [pair for pair in nearest if arch in (None, *pair[0].names) and role in (None, pair[0].role)]
-    for foreign in FOREIGN:
-        # What can be run here as well is only named where it is not wanted.
-        if foreign.fits(state_dict, known if wanted else known - 1):
-            raise WeightFileError(f"{source} is {foreign.sentence}.")
     if not (known or similar):
         raise WeightFileError(
             f"{source} holds none of the networks that are known here ({', '.join(ARCHITECTURES)}): its arrays are "

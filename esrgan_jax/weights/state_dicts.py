@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from esrgan_jax.errors import WeightFileError
-from esrgan_jax.weights.architectures import recognisable
+from esrgan_jax.weights.architectures import ARCHITECTURES
 from esrgan_jax.weights.architectures.architecture import StateDict
 from esrgan_jax.weights.named_arrays import NamedArray, named_arrays
 
@@ -83,7 +83,7 @@ class _Network(NamedTuple):
 def _known(arrays: list[NamedArray]) -> list[_Network]:
     """Networks with names of a dialect; each array belongs to one, the one with most names first."""
     matches: dict[tuple[str, Any], list[NamedArray]] = defaultdict(list)
-    architectures = recognisable()
+    architectures = dict.fromkeys(ARCHITECTURES.values())
     for named in arrays:
         for architecture in architectures:
             if match := architecture.pattern.search(named.name):

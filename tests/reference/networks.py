@@ -1,4 +1,4 @@
-"""The three networks in torch (NCHW), under the official parameter names, written from the recipe alone."""
+"""The networks in torch (NCHW), under the official parameter names, written from the recipe alone."""
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (its usual name)
@@ -155,3 +155,67 @@ def load_arrays(network: nn.Module, arrays: dict) -> nn.Module:
         {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
     )
     return network
+
+
+class SRVGGNetCompact(nn.Module):
+    """Real-ESRGAN's small generator: one list of layers, then pixel shuffle, plus the input enlarged."""
+
+    def __init__(
+        self,
+        num_in_ch: int = 3,
+        num_out_ch: int = 3,
+        num_feat: int = 64,
+        num_conv: int = 16,
+        upscale: int = 4,
+        act_type: str = "prelu",
+    ):
+        super().__init__()
+        self.upscale = upscale
+        layers: list[nn.Module] = []
+        for i in range(num_conv + 1):
+            layers.append(nn.Conv2d(num_feat if i else num_in_ch, num_feat, 3, padding=1))
+            layers.append(
+                {
+                    "prelu": lambda: nn.PReLU(num_feat),
+                    "relu": nn.ReLU,
+                    "leakyrelu": lambda: nn.LeakyReLU(0.1),
+                }[act_type]()
+            )
+        layers.append(nn.Conv2d(num_feat, num_out_ch * upscale**2, 3, padding=1))
+        self.body = nn.ModuleList(layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x
+        for layer in self.body:
+            y = layer(y)
+        return F.pixel_shuffle(y, self.upscale) + F.interpolate(x, scale_factor=self.upscale, mode="nearest")
+
+
+class UNetDiscriminatorSN(nn.Module):
+    """Real-ESRGAN's discriminator: logits of every pixel; torch's own spectral norm, the hook."""
+
+    def __init__(self, num_in_ch: int = 3, num_feat: int = 64, skip_connection: bool = True):
+        super().__init__()
+        self.skip_connection = skip_connection
+        norm, f = nn.utils.spectral_norm, num_feat
+        self.conv0 = nn.Conv2d(num_in_ch, f, 3, padding=1)
+        for i in (1, 2, 3):
+            down = nn.Conv2d(f * 2 ** (i - 1), f * 2**i, 4, stride=2, padding=1, bias=False)
+            setattr(self, f"conv{i}", norm(down))
+        for i, inputs in ((4, 8), (5, 4), (6, 2)):
+            up = nn.Conv2d(f * inputs, f * inputs // 2, 3, padding=1, bias=False)
+            setattr(self, f"conv{i}", norm(up))
+        self.conv7 = norm(nn.Conv2d(f, f, 3, padding=1, bias=False))
+        self.conv8 = norm(nn.Conv2d(f, f, 3, padding=1, bias=False))
+        self.conv9 = nn.Conv2d(f, 1, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        down = [leaky_relu(self.conv0(x))]
+        for conv in (self.conv1, self.conv2, self.conv3):
+            down.append(leaky_relu(conv(down[-1])))
+        y = down.pop()
+        for conv in (self.conv4, self.conv5, self.conv6):
+            y = leaky_relu(conv(F.interpolate(y, scale_factor=2, mode="bilinear", align_corners=False)))
+            if self.skip_connection:
+                y = y + down.pop()
+        return self.conv9(leaky_relu(self.conv8(leaky_relu(self.conv7(y)))))

@@ -256,7 +256,7 @@ def test_what_is_not_registered(tmp_path):
         ):
             use()
     containers.write(tmp_path / "b.pth", {"head.weight": np.ones((2, 3, 3, 3), np.float32)})
-    known = "RRDBNet, VGGStyleDiscriminator, vgg11, vgg13, vgg16, vgg19"
+    known = "RRDBNet, SRVGGNetCompact, VGGStyleDiscriminator, UNetDiscriminatorSN, vgg11, vgg13, vgg16, vgg19"
     with pytest.raises(
         WeightFileError,
         match=rf"networks that are known here \({known}\): its arrays are called head\.weight\.$",

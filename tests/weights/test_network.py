@@ -173,59 +173,6 @@ def test_missing_and_unexpected_names_are_those_of_the_file(dialect):
         recognise(state_dict, "file")
 
 
-def compact(features=4, scale=4):
-    """SRVGGNetCompact: convolutions and a slope per channel, numbered in one Sequential."""
-    shapes = [
-        (features, 3, 3, 3),
-        (features,),
-        (features, features, 3, 3),
-        (features,),
-        (3 * scale**2, features, 3, 3),
-    ]
-    return {f"body.{i}.weight": np.ones(shape) for i, shape in enumerate(shapes)}
-
-
-def spectral(norm):
-    """UNetDiscriminatorSN, under the names of spectral norm as a hook or as a parametrization."""
-    kernel = np.ones((2, 2, 3, 3))
-    inner = {
-        f"conv{i}.{name}": kernel if "orig" in name else kernel[0, 0] for i in range(1, 9) for name in norm
-    }
-    return {
-        "conv0.weight": kernel,
-        "conv0.bias": np.ones(2),
-        **inner,
-        "conv9.weight": kernel,
-        "conv9.bias": np.ones(1),
-    }
-
-
-NORMS = (
-    ("weight_orig", "weight_u", "weight_v"),
-    ("parametrizations.weight.original", "parametrizations.weight.0._u", "parametrizations.weight.0._v"),
-)
-
-
-def assert_named(state_dict, prefix, sentence):
-    found = find_state_dicts({"params": weight_files.prefixed(state_dict, prefix)})
-    with pytest.raises(WeightFileError) as caught:
-        recognise(choose(found, None, "file").state_dict, "file", role="generator")
-    assert str(caught.value).startswith(f"file is {sentence}")
-
-
-@pytest.mark.parametrize("prefix", ["", "net.module."])
-def test_a_generator_that_is_only_named(prefix):
-    assert_named(compact(), prefix, "an SRVGGNetCompact (as realesr-general-x4v3 and")
-
-
-@pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("prefix", ["", "net.module."])
-def test_a_discriminator_that_is_named(prefix, norm):
-    assert_named(spectral(norm), prefix, "Real-ESRGAN's discriminator (UNetDiscriminatorSN), which enlarges")
-    both = {"g": weight_files.generator(), "d": spectral(norm)}
-    assert_same(choose(find_state_dicts(both), None, "file").state_dict, weight_files.generator())
-
-
 @pytest.mark.parametrize("dialect", weight_files.DIALECTS)
 def test_a_scale_that_is_too_large_is_named(dialect):
     state_dict = weight_files.DIALECTS[dialect](weight_files.generator(upsamples=4))
@@ -237,11 +184,11 @@ def test_a_scale_that_is_too_large_is_named(dialect):
 
 
 def test_other_architectures():
-    compact = {f"body.{i}.{field}": np.ones(2) for i in range(3) for field in ("weight", "bias")}
+    other = {f"body.{i}.conv.{field}": np.ones(2) for i in range(3) for field in ("weight", "bias")}
     with pytest.raises(WeightFileError) as caught:
-        recognise(compact, "file")
+        recognise(other, "file")
     assert "nearest is RRDBNet in the new dialect, with conv_first.weight and" in str(caught.value)
-    assert "missing, body.0.weight and 5 more unexpected." in str(caught.value)
+    assert "missing, body.0.conv.weight and 5 more unexpected." in str(caught.value)
     with pytest.raises(WeightFileError, match=r"its arrays are called layers\.0\.weight\.$"):
         recognise({"layers.0.weight": np.ones(2)}, "file")
     with pytest.raises(WeightFileError, match="contains no named arrays"):

@@ -1,6 +1,12 @@
 """The architectures known here: one file per entry, and this list of them."""
 
-from esrgan_jax.weights.architectures import foreign, rrdbnet, vgg_discriminator, vgg_features
+from esrgan_jax.weights.architectures import (
+    rrdbnet,
+    srvgg,
+    unet_discriminator,
+    vgg_discriminator,
+    vgg_features,
+)
 from esrgan_jax.weights.architectures.architecture import (
     ARCHITECTURES,
     Architecture,
@@ -12,16 +18,17 @@ from esrgan_jax.weights.architectures.architecture import (
     size,
 )
 
-for _entry in (rrdbnet.ENTRY, vgg_discriminator.ENTRY, vgg_features.ENTRY):
+for _entry in (
+    rrdbnet.ENTRY,
+    srvgg.ENTRY,
+    vgg_discriminator.ENTRY,
+    unet_discriminator.ENTRY,
+    vgg_features.ENTRY,
+):
     register(_entry)
 
 UNTYPED = rrdbnet.ENTRY
 """The generator of run folders whose configuration is older than `network_g.type`."""
-
-
-def recognisable() -> list[Architecture | foreign.Foreign]:
-    """Return every architecture that can be told from the names in a file, those that cannot be run included."""
-    return [*dict.fromkeys(ARCHITECTURES.values()), *foreign.FOREIGN]
 
 
 __all__ = [
@@ -32,7 +39,6 @@ __all__ = [
     "Hints",
     "entry_of",
     "official_dialect",
-    "recognisable",
     "register",
     "size",
 ]
