@@ -39,6 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     options.add_key(parser)
     parser.add_argument(
+        "--denoise",
+        type=float,
+        metavar="D",
+        help="share of realesr-general-x4v3, 0 to 1, in a mean with its partner that keeps noise (default: no mean, "
+        "which is 1; Real-ESRGAN's own script: 0.5)",
+    )
+    parser.add_argument(
         "--outscale", type=float, metavar="S", help="output size / input size (default: the model's scale)"
     )
     parser.add_argument(
@@ -152,7 +159,11 @@ def _check(args: argparse.Namespace, jobs: list) -> None:
     from esrgan_jax.errors import ConfigError
     from esrgan_jax.imaging.write_picture import STREAMED, format_of
     from esrgan_jax.inference.picture_upscaler import check_outscale
+    from esrgan_jax.weights.zoo import noisy_partner
 
+    if args.denoise is not None:
+        for model in args.model:
+            noisy_partner(model, args.denoise)
     if not 1 <= args.quality <= 100:
         raise ConfigError(f"--quality (={args.quality}) must be 1 to 100.")
     check_outscale(args.outscale, "--outscale")
@@ -197,6 +208,7 @@ def _load(args: argparse.Namespace) -> Any:
             Upscaler.from_file(
                 model,
                 key=args.key,
+                denoise=args.denoise,
                 dtype=args.dtype,
                 tile=args.tile,
                 overlap=args.overlap,

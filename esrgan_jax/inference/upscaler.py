@@ -46,8 +46,8 @@ class Upscaler:
       tile: tile side in pixels of the input. None: 64, 128, 256 or 512 pixels of the trunk (times the generator's
         `unshuffle`), whichever needs the least work of those that fit into memory.
       overlap: pixels of the input that neighbouring tiles share, blended smoothly; or "exact": as many as the
-        network sees, so that the result is that of the whole picture at once. None: DEFAULT_OVERLAP, or half a tile
-        where that is less.
+        network sees, so that the result is that of the whole picture at once. None: exact where that is no more than
+        DEFAULT_OVERLAP, as for SRVGGNetCompact, else DEFAULT_OVERLAP, or half a tile where that is less.
       devices: local devices to use; None: all.
       ensemble: average over the eight flips and rotations of each tile: eight times the work.
 
@@ -108,6 +108,7 @@ class Upscaler:
         path_or_name: PathOrName,
         *,
         key: str | None = None,
+        denoise: float | None = None,
         dtype: Any = None,
         tile: int | None = None,
         overlap: Overlap | None = None,
@@ -117,13 +118,13 @@ class Upscaler:
         """Return the Upscaler of a .pth or .safetensors file, a run folder, or a published model.
 
         Args:
-          path_or_name, key: see `esrgan_jax.load_model`; the other arguments are the class's.
+          path_or_name, key, denoise: see `esrgan_jax.load_model`; the other arguments are the class's.
 
         Raises:
           WeightFileError: the model does not exist, or is no generator.
           ConfigError: see the class.
         """
-        module, params = _load(path_or_name, key)
+        module, params = _load(path_or_name, key, denoise)
         return cls(
             module, params, dtype=dtype, tile=tile, overlap=overlap, devices=devices, ensemble=ensemble
         )
@@ -223,10 +224,12 @@ class TileJob(NamedTuple):
     orientation: Orientation
 
 
-def _load(path_or_name: PathOrName, key: str | None = None) -> tuple[Generator, Any]:
+def _load(
+    path_or_name: PathOrName, key: str | None = None, denoise: float | None = None
+) -> tuple[Generator, Any]:
     from esrgan_jax.weights.load import load_model
 
-    module, variables = load_model(path_or_name, key=key)
+    module, variables = load_model(path_or_name, key=key, denoise=denoise)
     _check_channels(module, str(path_or_name))
     return module, variables["params"]
 

@@ -18,8 +18,8 @@ from esrgan_jax.weights.architectures.architecture import Role, StateDict
 from esrgan_jax.weights.convert import from_state_dict, state_dict_shapes, to_named_arrays
 from esrgan_jax.weights.formats import containers
 from esrgan_jax.weights.formats.archives import WEIGHT_SUFFIXES
-from esrgan_jax.weights.network import RecognisedNetwork, recognise
-from esrgan_jax.weights.zoo import ZOO, fetch_weights
+from esrgan_jax.weights.network import RecognisedNetwork, interpolate, recognise
+from esrgan_jax.weights.zoo import ZOO, fetch_weights, noisy_partner
 
 PathOrName = str | os.PathLike[str]
 
@@ -166,7 +166,11 @@ def _open_run_folder(path: Path) -> WeightSource:
 
 
 def load_model(
-    path_or_name: PathOrName, *, key: str | None = None, scale: int | None = None
+    path_or_name: PathOrName,
+    *,
+    key: str | None = None,
+    scale: int | None = None,
+    denoise: float | None = None,
 ) -> tuple[Any, Any]:
     """Return a generator and its variables, ready for `module.apply(variables, pictures)`.
 
@@ -180,12 +184,26 @@ def load_model(
       key: `params` (as trained) or `params_ema` (their moving average), or the key or prefix that the network lies
         under in the file; None: params_ema if the file has it.
       scale: for files whose arrays fit several scales.
+      denoise: of realesr-general-x4v3: its share, 0 to 1, in a mean with realesr-general-wdn-x4v3, which keeps
+        noise; None: it is not mixed.
 
     Raises:
       WeightFileError: the file does not exist, cannot be read or downloaded, or contains no generator.
+      ConfigError: `denoise` is not between 0 and 1, or the model has no such partner.
     """
+    share = 1 if denoise is None else denoise
+    partner = None if denoise is None else noisy_partner(path_or_name, denoise)
     source = open_weights(path_or_name)
     network = source.recognise(source.choose(key), scale=scale, role="generator")
+    if partner is not None and share != 1:
+        noisy_source = open_weights(partner)
+        noisy = noisy_source.recognise(noisy_source.choose(key), role="generator")
+        if noisy.module != network.module:
+            raise WeightFileError(
+                f"{noisy_source.path} is another network than {source.path}: they cannot be mixed. Take both as they "
+                "were published."
+            )
+        network = interpolate(noisy, network, share)
     return network.module, source.variables(network)
 
 

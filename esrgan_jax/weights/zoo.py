@@ -5,11 +5,12 @@ Nothing here belongs to this project: each file has its own licence, and so have
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from esrgan_jax.errors import WeightFileError
+from esrgan_jax.errors import ConfigError, WeightFileError
 from esrgan_jax.system.download import ChecksumError, DownloadError, download, file_size
 from esrgan_jax.system.files import cache_dir, cache_problem
 
@@ -26,6 +27,7 @@ class ZooFile:
       about: what it is for.
       network: its name in weights/architectures.
       scale: how many times it enlarges; None: it does not.
+      noisy: the name of the same network trained to keep noise, which can be mixed with this one.
     """
 
     address: str
@@ -35,6 +37,7 @@ class ZooFile:
     about: str
     network: str
     scale: int | None = None
+    noisy: str | None = None
 
     @property
     def path(self) -> Path:
@@ -96,6 +99,34 @@ ZOO = {
         "RRDBNet",
         4,
     ),
+    "realesr-general-x4v3": ZooFile(
+        f"{_REAL_ESRGAN}/v0.2.5.0/realesr-general-x4v3.pth",
+        4_885_111,
+        "8dc7edb9ac80ccdc30c3a5dca6616509367f05fbc184ad95b731f05bece96292",
+        "BSD-3-Clause (github.com/xinntao/Real-ESRGAN)",
+        "Real-ESRGAN for photographs, small and fast; upscale --denoise",
+        "SRVGGNetCompact",
+        4,
+        "realesr-general-wdn-x4v3",
+    ),
+    "realesr-general-wdn-x4v3": ZooFile(
+        f"{_REAL_ESRGAN}/v0.2.5.0/realesr-general-wdn-x4v3.pth",
+        4_885_111,
+        "1641f8c4464b9f097c9fdda5589273713f67cf59f3d909e0bd688f0cee269dca",
+        "BSD-3-Clause (github.com/xinntao/Real-ESRGAN)",
+        "the same, keeps noise: the other end of --denoise",
+        "SRVGGNetCompact",
+        4,
+    ),
+    "realesr-animevideov3": ZooFile(
+        f"{_REAL_ESRGAN}/v0.2.5.0/realesr-animevideov3.pth",
+        2_504_012,
+        "b8a8376811077954d82ca3fcf476f1ac3da3e8a68a4f4d71363008000a18b75d",
+        "BSD-3-Clause (github.com/xinntao/Real-ESRGAN)",
+        "Real-ESRGAN for frames of drawn films, the smallest and fastest",
+        "SRVGGNetCompact",
+        4,
+    ),
     "vgg19": ZooFile(
         "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
         574_673_361,
@@ -105,6 +136,30 @@ ZOO = {
         "vgg19",
     ),
 }
+
+
+def noisy_partner(path_or_name: str | os.PathLike[str], denoise: float) -> str | os.PathLike[str]:
+    """Return the network that a published one is mixed with to keep some noise: the file beside it, or a name of ZOO.
+
+    Args:
+      path_or_name: of the published network; of a file the name counts.
+      denoise: its share, 0 to 1.
+
+    Raises:
+      ConfigError: the share is another number, or there is no such partner.
+    """
+    if not 0 <= denoise <= 1:
+        raise ConfigError(f"denoise (={denoise:g}) must be 0 to 1.")
+    path = Path(path_or_name)
+    file = ZOO.get(path.stem)
+    if file is None or file.noisy is None:
+        names = " or ".join(name for name, other in ZOO.items() if other.noisy)
+        raise ConfigError(
+            f"denoise (={denoise:g}) is for {names} alone, which was published with a partner that keeps noise: "
+            f"leave it out for {path_or_name}."
+        )
+    beside = path.with_name(ZOO[file.noisy].path.name)
+    return beside if path.exists() and beside.exists() else file.noisy
 
 
 def fetch_weights(name: str) -> Path:
