@@ -27,7 +27,9 @@ EXACT_TILE_SIDES = (*TILE_SIDES, 1024, 2048, 4096)
 """The same for overlap "exact", where a tile must be larger than twice the distance that the network sees."""
 
 DEFAULT_OVERLAP = 112
-"""In pixels of the trunk; docs/upscaling.md says how it was chosen."""
+"""In pixels of the trunk; docs/upscaling.md says how it was chosen. Networks that see half as far or less get exact
+tiles instead: they overlap no more.
+"""
 
 
 @dataclass(frozen=True)
@@ -92,11 +94,12 @@ class TileSizes:
             raise ConfigError(f"overlap (={overlap!r}) must be a number of pixels, or exact.")
         if not isinstance(overlap, str | None) and overlap < 0:
             raise ConfigError(f"overlap (={overlap}) must not be negative.")
-        self._exact = overlap == "exact"
         self._given = overlap is not None
+        exact = 2 * module.receptive_radius
+        self._exact = overlap == "exact" or (overlap is None and exact <= DEFAULT_OVERLAP)
         self._overlap = DEFAULT_OVERLAP
         if self._exact:
-            self._overlap = 2 * module.receptive_radius
+            self._overlap = exact
         elif isinstance(overlap, int):
             self._overlap = -(-overlap // self._unshuffle)
             if tile is not None and 2 * overlap > tile:
@@ -124,7 +127,7 @@ class TileSizes:
             grids = [self._grid(height, width, size, self._overlap) for size in fitting]
             return min(grids, key=lambda grid: (grid.count * grid.tile**2, -grid.tile))
         if not self._given:
-            return self._grid(height, width, sizes[-1], sizes[-1] // 2)
+            return TileGrid(height, width, sizes[-1], sizes[-1] // 2, BLEND)
         largest = sizes[-1] * self._unshuffle
         if self._exact:
             raise ConfigError(

@@ -147,7 +147,7 @@ def test_parameters_can_be_exchanged(small):
 
 
 def test_strips_and_progress(small):
-    upscaler = Upscaler(*small, tile=64)
+    upscaler = Upscaler(*small, tile=64, overlap=32)
     image = (picture(150, 90, 4) * 255).astype(np.uint8)
     seen = []
     strips = list(upscaler.strips(image, lambda done, total: seen.append((done, total))))
