@@ -2,7 +2,7 @@
 
 Not an experiment itself: `x4.py`, `x2.py` and `quickstart.py` start from it. Fields are overridden on the command
 line, `--config.psnr.batch_size=32`. "basicsr" is BasicSR 1.4.2, the official trainer; the paper is
-arXiv:1809.00219.
+arXiv:1809.00219; "realesrgan" is realesrgan 0.3.0.
 """
 
 from ml_collections import ConfigDict, config_dict
@@ -26,11 +26,15 @@ def get_config() -> ConfigDict:
     config.init_from_d = config_dict.placeholder(str)  # where D starts: such a file; None: scratch
     config.num_devices = config_dict.placeholder(int)  # None: every local device (on a CPU: one per core)
 
-    config.network_g = ConfigDict()  # a type of esrgan_jax/weights/architectures/ and that network's fields
+    # A type of esrgan_jax/weights/architectures/ and that network's fields; those of other types are ignored.
+    config.network_g = ConfigDict()
     config.network_g.type = "RRDBNet"
     config.network_g.num_feat = 64  # channels of the trunk (paper)
     config.network_g.num_block = 23  # RRDB blocks (paper)
     config.network_g.num_grow_ch = 32  # channels that each dense convolution adds (basicsr)
+    config.network_g.num_conv = (
+        16  # SRVGGNetCompact: convolutions between the first and the last (realesrgan)
+    )
     config.network_g.initialization = "basicsr"  # or "mmagic", "interpolation", "spline": docs/recipes.md
     config.network_g.remat = True  # recompute all but convolutions in the backward pass: 0.4 of the memory
 

@@ -219,6 +219,14 @@ def _check_gan(config: Mapping[str, Any]) -> None:
             f"gan.gt_size (={config['gan']['gt_size']}) must be {discriminator.input_size}, the only size that "
             f"network_d.type={config['network_d']['type']} takes."
         )
+    side = config["gan"]["gt_size"]
+    pictures = jax.ShapeDtypeStruct((1, side, side, discriminator.num_in_ch), jnp.float32)
+    try:
+        jax.eval_shape(discriminator.init, jax.random.key(0), pictures)
+    except ValueError as error:
+        raise ConfigError(
+            f"gan.gt_size (={side}) is no size for network_d.type={config['network_d']['type']}: {error}"
+        ) from None
     _choice("gan.gan_type", config["gan"]["gan_type"], GAN_TYPES)
     _at_least("gan.net_d_iters", config["gan"]["net_d_iters"], 1)
     if config["stages"][0] == "gan" and config["init_from"] is None:

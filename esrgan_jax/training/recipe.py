@@ -259,12 +259,14 @@ def _network(config: Mapping[str, Any], name: str, role: str, **derived: Any) ->
         raise ConfigError(f"{name}.type (={kind}) must be one of {', '.join(known)}.")
     module = known[kind].module
     accepted = {field.name for field in dataclasses.fields(module)}
-    unknown = sorted(set(fields) - accepted)
+    # Where a type is chosen on the command line, fields of the one that stood there are still present.
+    others = {field.name for entry in known.values() for field in dataclasses.fields(entry.module)}
+    unknown = sorted(set(fields) - accepted - others)
     if unknown:
         own = sorted(accepted - {"parent", "name", "dtype", "param_dtype", *derived})
         raise ConfigError(f"{name}.{unknown[0]} is no field of {kind}, which has {', '.join(own)}.")
     derived["dtype"] = None if config["dtype"] is None else jnp.dtype(config["dtype"])
-    return module(**fields, **{key: value for key, value in derived.items() if key in accepted})
+    return module(**{key: value for key, value in (fields | derived).items() if key in accepted})
 
 
 def _optimizer(optim: ConfigDict, scheduler: ConfigDict) -> Optimizer:
