@@ -148,7 +148,7 @@ def test_the_rule_on_invented_texts():
 
 
 def test_versions():
-    """One range for jax, whatever it is installed for; the same Pythons in the README and in the metadata."""
+    """One range for jax, whatever it is installed for; Pythons in the README, and what is cited, are the metadata's."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     needs = sum(project["optional-dependencies"].values(), project["dependencies"])
     assert len({re.sub(r"^jax(\[\w+\])?", "", need) for need in needs if re.match(r"jax[\[>=]", need)}) == 1
@@ -156,3 +156,5 @@ def test_versions():
     pythons = [match[1] for match in names if match]
     assert f"Python {pythons[0]} to {pythons[-1]}" in README
     assert project["requires-python"] == f">={pythons[0]}"
+    citation = (ROOT / "CITATION.cff").read_text().splitlines()
+    assert {f"version: {project['version']}", f"license: {project['license']}"} <= set(citation)
