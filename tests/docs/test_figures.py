@@ -148,7 +148,7 @@ def test_the_rule_on_invented_texts():
 
 
 def test_versions():
-    """One range for jax, whatever it is installed for; Pythons in the README, and what is cited, are the metadata's."""
+    """One range for jax, whatever it is installed for; the README's Pythons and the citation are the metadata's."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     needs = sum(project["optional-dependencies"].values(), project["dependencies"])
     assert len({re.sub(r"^jax(\[\w+\])?", "", need) for need in needs if re.match(r"jax[\[>=]", need)}) == 1
