@@ -61,21 +61,35 @@ def degrade(gt: UInt8[Array, "h w 3"], key: Array, options: DegradationOptions |
     options = DegradationOptions() if options is None else options
     _check_sizes(gt.shape, options)
     drawn = draw(key, options)
-    picture = gt.astype(jnp.float32) / 255
-    sharp = sharpen(picture)
+    sharp = sharpen(gt.astype(jnp.float32) / 255)
     lr = degrade_as_drawn(sharp, drawn, key, options)
-    scale, side = options.scale, options.gt_size
-    top, left = (
-        jnp.floor(place * ((length - side) // scale + 1)).astype(jnp.int32)
-        for place, length in ((drawn.top, gt.shape[0]), (drawn.left, gt.shape[1]))
+    place = tuple(
+        options.scale * jnp.floor(share * ((length - options.gt_size) // options.scale + 1)).astype(jnp.int32)
+        for share, length in ((drawn.top, gt.shape[0]), (drawn.left, gt.shape[1]))
     )
+    side = options.gt_size // options.scale
+    cut = _cut(lr, tuple(at // options.scale for at in place), side)
+    return Degraded(cut, *crop_targets(gt, sharp, place, options))
 
-    def crop(x: Array, scale: int, side: int) -> Array:
-        return lax.dynamic_slice(x, (scale * top, scale * left, 0), (side, side, 3))
 
-    hr = crop(gt, scale, side)
-    hr_usm = crop(sharp, scale, side) if options.usm_before_crop else sharpen(crop(picture, scale, side))
-    return Degraded(crop(lr, 1, side // scale), hr, hr_usm)
+def crop_targets(
+    gt: UInt8[Array, "h w 3"],
+    sharp: Float[Array, "h w 3"],
+    place: tuple[Any, ...],
+    options: DegradationOptions,
+) -> tuple[UInt8[Array, "p p 3"], Float[Array, "p p 3"]]:
+    """Return the HR crop, and the sharpened one: of the sharpened picture, or sharpened itself (`usm_before_crop`).
+
+    Args:
+      gt: the picture.
+      sharp: the same, sharpened; in [0, 1].
+      place: (top, left) of the crop in pixels.
+      options: its side, and which of both.
+    """
+    hr = _cut(gt, place, options.gt_size)
+    if options.usm_before_crop:
+        return hr, _cut(sharp, place, options.gt_size)
+    return hr, sharpen(hr.astype(jnp.float32) / 255)
 
 
 def degrade_as_drawn(
@@ -145,6 +159,10 @@ def make_prepare(options: DegradationOptions | None = None) -> Callable[[Batch, 
         return jax.tree.map(lambda x: x[:n], degraded)._asdict()
 
     return prepare
+
+
+def _cut(x: Array, place: tuple[Any, ...], side: int) -> Array:
+    return lax.dynamic_slice(x, (*place, 0), (side, side, 3))
 
 
 def _add_noise(x: Array, order: OrderDraw, key: Array, size: Size, table: Any) -> Array:
