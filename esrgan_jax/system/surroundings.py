@@ -41,9 +41,8 @@ def settle() -> None:
             stream.reconfigure(errors="backslashreplace")
     for name in LINTS:
         os.environ.pop(name.upper(), None)
-    if "jax" in sys.modules:  # which has read them
-        import jax
-
+    jax = sys.modules.get("jax")
+    if jax is not None:  # it has read them
         for name, value in LINTS.items():
             jax.config.update(name, value)
 

@@ -67,8 +67,7 @@ def recognise(
             f"called {_first_names(names)}."
         )
     if known and not wanted:
-        found, needed = _kinds(nearest[0][0], arch, role)
-        raise WeightFileError(f"{source} is {found}: {needed} is needed here.")
+        raise WeightFileError(f"{source} is {_another_kind(nearest[0][0], arch, role)}.")
     # Small networks can have names that several architectures have.
     errors = []
     for entry, dialect in wanted or nearest:
@@ -79,11 +78,16 @@ def recognise(
     raise errors[0]
 
 
-def _kinds(entry: Architecture, arch: str | None, role: Role | None) -> tuple[str, str]:
-    """What a file is and what is needed: by their roles, or by their names if they have one role."""
+def _another_kind(entry: Architecture, arch: str | None, role: Role | None) -> str:
+    """Say what a file is and what is needed: by their roles, or by their names if they have one role."""
     wanted = ARCHITECTURES.get(arch or "")
     needed = role or (wanted.role if wanted else entry.role)
-    return (entry.name, str(arch)) if needed == entry.role else (ROLES[entry.role], ROLES[needed])
+    if needed == entry.role:
+        return f"{entry.name}: {arch} is needed here"
+    text = f"{ROLES[entry.role]}, {entry.name}: {ROLES[needed]} is needed here"
+    if (entry.role, needed) == ("discriminator", "generator"):
+        text += "; a discriminator enlarges nothing: take the net_g that was trained with it"
+    return text
 
 
 def _read(entry: Architecture, dialect: Dialect, state_dict: StateDict, hints: Hints) -> RecognisedNetwork:

@@ -173,7 +173,7 @@ def test_inspect_what_is_unknown(files, capsys):
     assert report["loadable"] is False
     assert report["architecture"] is None
     assert report["parameters"] == 3
-    assert "nearest is RRDBNet in the new dialect" in report["problem"]
+    assert "nearest is SRVGGNetCompact in the BasicSR dialect" in report["problem"]
 
 
 def test_scale_3(files, capsys):
@@ -192,12 +192,12 @@ MISTAKES = {
     "arch": (
         ["inspect", "old.pth", "--arch", "ResNet"],
         2,
-        "--arch (=ResNet) must be one of RRDBNet, VGGStyle",
+        "--arch (=ResNet) must be one of RRDBNet, SRVGGNetCompact, VGGStyle",
     ),
     "wrong arch": (
         ["convert", "net_d.pth", "x.pth", "--arch", "RRDBNet"],
         1,
-        "is a discriminator: a generator is",
+        "is a discriminator, VGGStyleDiscriminator: a generator is",
     ),
     "alpha": (
         ["interpolate", "old.pth", "net_g.pth", "--alpha", "2", "-o", "c.pth"],
