@@ -151,7 +151,7 @@ def test_the_wrong_network(both, tmp_path):
         load_generator_weights(d)
     with pytest.raises(WeightFileError, match="is a generator, RRDBNet: a discriminator is needed here"):
         load_discriminator_weights(both)
-    with pytest.raises(WeightFileError, match="is a generator: a feature network is needed here"):
+    with pytest.raises(WeightFileError, match="is a generator, RRDBNet: a feature network is needed here"):
         load_vgg(both)
     with pytest.raises(
         WeightFileError, match=r"does not exist\. Give a .* or a model name \(`esrgan-jax mod"
