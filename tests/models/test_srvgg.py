@@ -7,6 +7,8 @@ import pytest
 from helpers.variables import random_variables
 
 from esrgan_jax import Upscaler
+from esrgan_jax.inference.tile_network import _tile_function
+from esrgan_jax.inference.tile_sizes import tile_bytes
 from esrgan_jax.models import SRVGGNetCompact
 from esrgan_jax.models.network import initial_variables
 from esrgan_jax.weights.convert import from_state_dict, to_state_dict, variable_shapes
@@ -129,6 +131,15 @@ def test_tiles_are_the_whole_picture(fields, tile):
     upscaler = Upscaler(module, variables["params"], tile=tile, devices=jax.local_devices()[:1])
     assert upscaler.tile_count(*picture.shape[:2]) >= 6
     np.testing.assert_array_equal(upscaler(picture), np.rint(np.clip(whole, 0, 1) * 255).astype(np.uint8))
+
+
+def test_estimated_memory_is_not_below_what_xla_takes():
+    module = SRVGGNetCompact(num_feat=16, num_conv=2)
+    shapes = (jax.ShapeDtypeStruct((1, 64, 64, 3), "float32"), jax.ShapeDtypeStruct((1, 4), "int32"))
+    lowered = jax.jit(_tile_function(module)).lower(variable_shapes(module)["params"], *shapes)
+    used = lowered.compile().memory_analysis()
+    taken = used.temp_size_in_bytes + used.output_size_in_bytes
+    assert taken <= tile_bytes(module, 64, 4) <= 4 * taken
 
 
 def test_receptive_radius():
