@@ -71,20 +71,23 @@ def test_activations_that_leave_no_trace(tmp_path):
     assert load_model(tmp_path / "run")[0] == module
 
 
-@pytest.mark.parametrize("damage", ["missing", "more", "shape"])
+@pytest.mark.parametrize("damage", ["missing", "more", "shape", "colours"])
 def test_what_is_nearly_one(damage, tmp_path):
     state_dict = arrays_of(SRVGGNetCompact(**SMALL))
     if damage == "missing":
         del state_dict["body.2.bias"]
     elif damage == "more":
         state_dict["upsampler.weight"] = np.ones((3, 3, 3, 3), np.float32)
-    else:
+    elif damage == "shape":
         state_dict["body.4.weight"] = state_dict["body.4.weight"][:47]
+    else:
+        state_dict["body.0.weight"] = state_dict["body.0.weight"][:, :2]
     containers.write(tmp_path / "a.pth", {"params": state_dict})
     sentences = {
         "missing": r"nearest is SRVGGNetCompact in the BasicSR dialect, with body\.2\.bias missing",
         "more": r"with upsampler\.weight unexpected",
         "shape": r"has body\.4\.weight of shape \(47, 4, 3, 3\), \(48, 4, 3, 3\) expected",
+        "colours": r"has body\.4\.weight of shape \(48, 4, 3, 3\), \(32, 4, 3, 3\) expected",
     }
     with pytest.raises(WeightFileError, match=sentences[damage]):
         load_model(tmp_path / "a.pth")

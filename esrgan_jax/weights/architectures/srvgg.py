@@ -16,15 +16,16 @@ from esrgan_jax.weights.architectures.architecture import (
 def _infer(state_dict: StateDict, hints: Hints) -> SRVGGNetCompact:
     """The sizes of a generator.
 
-    The last convolution makes scale x scale pixels of each colour: of as many colours as come in, if that gives a
-    whole scale, else of 3, 4 or 1. ReLU and LeakyReLU leave no trace in arrays: without slopes it is ReLU.
+    The last convolution makes scale x scale pixels of each colour. As many colours come out as go in; only grey can
+    become RGB or RGBA, where no other number gives a whole scale. ReLU and LeakyReLU leave no trace in arrays:
+    without slopes it is ReLU.
     """
     convs = [name for name, array in state_dict.items() if name.startswith("body.") and array.ndim == 4]
     num_conv = max(1, len(convs) - 2)
     inputs = size(state_dict, "body.0.weight", 1, 3)
     outputs = size(state_dict, f"body.{2 * num_conv + 2}.weight", 0, 48)
-    possible = [(math.isqrt(outputs // c), c) for c in dict.fromkeys((inputs, 3, 4, 1))]
-    colours = {scale: c for scale, c in possible if scale**2 * c == outputs} or {4: 3}
+    possible = [(math.isqrt(outputs // c), c) for c in ((1, 3, 4) if inputs == 1 else (inputs,))]
+    colours = {scale: c for scale, c in possible if scale**2 * c == outputs} or {4: inputs}
     scale = hints.scale or next(iter(colours))
     if scale not in colours:
         raise WeightFileError(
