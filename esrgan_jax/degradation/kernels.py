@@ -83,7 +83,7 @@ def sinc_kernel(
 
 
 def bessel_j1(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Return the Bessel function of the first kind of order 1, for |x| up to 45.
+    """Return the Bessel function of the first kind of order 1, for x from -45 to 45.
 
     J1(x) is the mean of cos(t - x sin t) over a period (Bessel's integral, DLMF 10.9.2); 96 equally spaced points of
     it are exact to 2e-15 in float64 and 6e-7 in float32. Half of them suffice, because the others mirror them.
