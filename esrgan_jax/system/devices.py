@@ -4,13 +4,14 @@ import contextlib
 import math
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import jax
 
 from esrgan_jax.errors import ConfigError
 from esrgan_jax.system.files import cache_dir, cache_problem, go_on_without_cache
 from esrgan_jax.system.probe import start_elsewhere
-from esrgan_jax.system.surroundings import switches
+from esrgan_jax.system.surroundings import note, switches
 
 
 def prepare(batch_sizes: Sequence[int] = (), count: int | None = None) -> None:
@@ -57,11 +58,19 @@ def use_compilation_cache() -> None:
 
     If that cannot be written, nothing is kept, and a note says so.
     """
-    if getattr(jax.config, "jax_compilation_cache_dir", None) is None:
+    chosen = getattr(jax.config, "jax_compilation_cache_dir", None)
+    if chosen is None:
         if problem := cache_problem():
             go_on_without_cache(problem)
             return
         jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))
+    elif "://" not in chosen and (problem := cache_problem(Path(chosen))):
+        jax.config.update("jax_compilation_cache_dir", None)
+        note(
+            f"{problem}: compiled networks are not kept, but made again. Unset JAX_COMPILATION_CACHE_DIR, or let it "
+            "name a writable folder."
+        )
+        return
     # The default leaves out what compiles in less than a second, as small networks do.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from esrgan_jax.errors import ConfigError
+from esrgan_jax.system.regular_files import special_kind
 from esrgan_jax.system.surroundings import note
 
 _LONGEST_SUFFIX = 16
@@ -36,9 +37,11 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     rename: after a power cut there is the old file or the new one, never a part.
 
     Raises:
-      OSError: the folder cannot be created or written; nothing is left behind.
+      OSError: the folder cannot be created or written, or a pipe or device is in the file's place; nothing is left
+        behind.
     """
     path = Path(path)
+    _refuse_special(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Its name has a length of its own, so that any name that `path` may have can be written.
     suffix = path.suffix if len(path.suffix) < _LONGEST_SUFFIX else ""
@@ -56,6 +59,13 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _refuse_special(path: Path) -> None:
+    """Refuse a path where a pipe or device is, as /dev/null: a file would take its place, for everybody."""
+    with contextlib.suppress(FileNotFoundError):
+        if kind := special_kind(path.stat().st_mode):
+            raise FileExistsError(errno.EEXIST, f"it is {kind}")
 
 
 def append(path: Path, data: bytes) -> None:
@@ -96,16 +106,21 @@ def cache_dir() -> Path:
     return (Path(os.devnull) if cache.parts[0] == "~" else cache) / "esrgan_jax"
 
 
-def cache_problem() -> str | None:
-    """Return why nothing can be kept in the cache, as "the cache /x cannot be written (...)"; None if it can."""
-    if cache_dir().parent == Path(os.devnull):
+def cache_problem(folder: Path | None = None) -> str | None:
+    """Return why nothing can be kept in the cache, as "the cache /x cannot be written (...)"; None if it can.
+
+    Args:
+      folder: of the cache; None: `cache_dir`.
+    """
+    folder = folder or cache_dir()
+    if folder.parent == Path(os.devnull) and folder == cache_dir():
         return "this user has no home folder, and so no cache"
     try:
-        cache_dir().mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=cache_dir()):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
             return None
     except OSError as error:
-        return f"the cache {cache_dir()} cannot be written ({error.strerror})"
+        return f"the cache {folder} cannot be written ({error.strerror})"
 
 
 def go_on_without_cache(reason: str) -> None:
@@ -140,6 +155,7 @@ def check_writable(path: Path) -> None:
     try:
         if path.is_dir():
             raise IsADirectoryError(0, "it is a folder")
+        _refuse_special(path)
         if path.parent.is_file():
             raise NotADirectoryError(0, f"{path.parent} is a file")
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,13 @@ _SPECIAL = {
 }
 
 
+def special_kind(mode: int) -> str | None:
+    """Return what a path is that is neither file nor folder, as "a pipe"; None for those two."""
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return None
+    return _SPECIAL.get(stat.S_IFMT(mode), "no file")
+
+
 class NoFileError(DataError):
     """A path that leads to no file: it is missing, a dead link, a pipe, a device or a folder."""
 
@@ -39,8 +46,7 @@ def file_status(path: str | os.PathLike) -> os.stat_result:
                 f"{path} is a folder that cannot be read ({error.strerror}): change its permissions, or remove it."
             ) from error
         raise NoFileError(f"{path} cannot be opened (it is a folder): give a file.")
-    if not stat.S_ISREG(status.st_mode):
-        name = _SPECIAL.get(stat.S_IFMT(status.st_mode), "no file")
+    if name := special_kind(status.st_mode):
         raise NoFileError(f"{path} is {name}, which may never end: save what comes as a file, and give that.")
     return status
 

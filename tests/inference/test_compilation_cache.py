@@ -23,9 +23,9 @@ print(len(hits))
 """
 
 
-def run(home):
+def run(home, **variables):
     environment = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
-    environment |= {"ESRGAN_JAX_HOME": str(home), "JAX_PLATFORMS": "cpu"}
+    environment |= {"ESRGAN_JAX_HOME": str(home), "JAX_PLATFORMS": "cpu"} | variables
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", SCRIPT],
         env=environment,
@@ -46,3 +46,13 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path):
     (tmp_path / "file").write_text("in the way")
     result = run(tmp_path / "file")
     assert (result.returncode, result.stdout) == (0, "0\n"), result.stderr
+
+
+def test_nor_is_a_folder_of_the_users(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    result = run(
+        tmp_path, JAX_COMPILATION_CACHE_DIR=tmp_path / "file/x", JAX_RAISE_PERSISTENT_CACHE_ERRORS="1"
+    )
+    assert (result.returncode, result.stdout) == (0, "0\n"), result.stderr
+    assert "Unset JAX_COMPILATION_CACHE_DIR" in result.stderr
+    assert not (tmp_path / "xla").exists()

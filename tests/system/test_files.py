@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from esrgan_jax.errors import ConfigError
-from esrgan_jax.system.files import atomic_write, cache_dir, cache_problem, check_utf8, user_path
+from esrgan_jax.system.files import (
+    atomic_write,
+    cache_dir,
+    cache_problem,
+    check_utf8,
+    check_writable,
+    user_path,
+)
 
 
 def test_file_appears_whole(tmp_path):
@@ -48,6 +55,20 @@ def test_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError), atomic_write(tmp_path / "file/below"):
         pass
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+def test_what_is_no_file_is_never_replaced(tmp_path):
+    path = tmp_path / "pipe.txt"
+    os.mkfifo(path)
+    (tmp_path / "link.txt").symlink_to(path)
+    for name in (path, tmp_path / "link.txt"):
+        with pytest.raises(FileExistsError, match="it is a pipe"), atomic_write(name):
+            pass
+        with pytest.raises(ConfigError, match=r"cannot be written \(it is a pipe\)"):
+            check_writable(name)
+    assert stat.S_ISFIFO(path.stat().st_mode)
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_where_the_cache_is(monkeypatch):
