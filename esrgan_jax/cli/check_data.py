@@ -104,6 +104,7 @@ def _as_json(args: argparse.Namespace, report: CheckReport) -> dict[str, Any]:
 
 def _print(report: CheckReport) -> None:
     from esrgan_jax.data.inspection import CONVERTED, NOTED, STOPS
+    from esrgan_jax.system.surroundings import printable
 
     print(f"{report.images} images, all of them read")
     for title, kinds in (
@@ -117,7 +118,8 @@ def _print(report: CheckReport) -> None:
         for kind, files in found.items():
             print(f"  {kind:<13}{len(files):>6}")
             for name, detail in list(files.items())[:NAMES_SHOWN]:
-                print(f"    {detail if detail.startswith(name) else f'{name}: {detail}'}")
+                line = detail if detail.startswith(name) else f"{name}: {detail}"
+                print(printable(f"    {line}"))
             if len(files) > NAMES_SHOWN:
                 print(f"    ... and {len(files) - NAMES_SHOWN} more; --json has them all")
     if report.trains:

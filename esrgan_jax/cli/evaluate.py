@@ -79,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
     from esrgan_jax.imaging.kinds import describe_left_out
     from esrgan_jax.system.files import check_writable
     from esrgan_jax.system.progress import bar, loading
+    from esrgan_jax.system.surroundings import printable, say
 
     if args.crop_border is not None and args.crop_border < 0:
         raise ConfigError(f"--crop-border (={args.crop_border}) must be 0 or more.")
@@ -107,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
                 break_long_words=False,  # paths stay whole, to be copied
                 break_on_hyphens=False,
             )
-            print("\n".join(lines))
+            print(*map(printable, lines), sep="\n")
         print("", *report.table_head(), sep="\n", flush=True)
     counted = bar(indices, total=len(indices), name="evaluate", unit="image")
     failed = bool(bad)
@@ -121,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
                 bicubic_scores = score(name, bicubic, result.pair["hr"], border)
         except UserError as error:  # the others are scored, and what was done is not lost
             report.left_out[name] = str(error)
-            counted.write(f"left out  {error}", file=sys.stderr)
+            say(f"left out  {error}")
             failed = True
             continue
         row = Row(images.names[index], result.scores, bicubic_scores)
@@ -130,9 +131,7 @@ def run(args: argparse.Namespace) -> int:
             try:
                 write_png(files[index], result.sr)
             except OSError as error:
-                counted.write(
-                    f"{files[index]} cannot be written ({error.strerror or error}).", file=sys.stderr
-                )
+                say(f"{files[index]} cannot be written ({error.strerror or error}).")
                 failed = True
         if page:
             page.add(row, result, bicubic, report.methods)
@@ -146,7 +145,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(report.table_row(report.mean()))
         if report.remark():
-            print(f"\n{report.remark()}")
+            print("", *map(printable, report.remark().split("\n")), sep="\n")
     if page:
         page.write(args.html, report)
     return 1 if failed else 0

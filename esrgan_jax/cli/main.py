@@ -79,17 +79,15 @@ def _run(argv: Sequence[str]) -> int:
         sys.stdout.flush()
         return code
     except UserError as error:
-        print(f"{program}: {error}", file=sys.stderr)
+        surroundings.say_error(f"{program}: {error}")
         return error.exit_code
     except BrokenPipeError:  # the reader of the output has ended, as `head` does
         _discard_output()
         return BROKEN_PIPE
     except OSError as error:
         what = error.filename or ("the output" if _discard_output() else "a file")
-        print(
-            f"{program}: {what} cannot be used ({error.strerror or error}): free disk space, or "
-            "choose another place.",
-            file=sys.stderr,
+        surroundings.say_error(
+            f"{program}: {what} cannot be used ({error.strerror or error}): free disk space, or choose another place."
         )
         return 1
     except KeyboardInterrupt:

@@ -54,8 +54,7 @@ def main() -> int:
         with surroundings.switches_named():
             return _train(*parse(sys.argv))
     except UserError as error:
-        with contextlib.suppress(OSError):  # nobody reads it
-            print(f"train.py: {error}", file=sys.stderr)
+        surroundings.say_error(f"train.py: {error}")
         return error.exit_code
 
 

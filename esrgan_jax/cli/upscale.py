@@ -101,6 +101,7 @@ def run(args: argparse.Namespace) -> int:
     from esrgan_jax.inference.batch.names import check_folders
     from esrgan_jax.inference.batch.tasks import plan_tasks
     from esrgan_jax.system.files import check_writable
+    from esrgan_jax.system.surroundings import say
 
     jobs, others = plan_tasks(
         args.inputs,
@@ -111,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
     )
     _check(args, jobs)
     if others:
-        print(f"note: {describe_left_out(others)}", file=sys.stderr)
+        say(f"note: {describe_left_out(others)}")
     wanted = [
         job
         for job in jobs

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from esrgan_jax.evaluation.scores import mean_scores, protocol
 from esrgan_jax.metrics import METRICS, Metric
+from esrgan_jax.system.surroundings import printable
 
 Scores = dict[str, float]
 
@@ -96,7 +97,8 @@ class ResultTable:
     def table_row(self, row: Row) -> str:
         """Return one line; a long name loses its beginning."""
         width = self._name_width()
-        name = row.name if len(row.name) <= width else "..." + row.name[3 - width :]
+        shown = printable(row.name)
+        name = shown if len(shown) <= width else "..." + shown[3 - width :]
         cells = (
             metric.number(getattr(row, method)[key]).rjust(self._width(metric) + 2)
             for key, metric in METRICS.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import io
 import os
@@ -47,6 +48,30 @@ def settle() -> None:
             jax.config.update(name, value)
 
 
+def printable(text: str) -> str:
+    """Return one line with escapes for what would steer the terminal: control characters, turns of direction."""
+    return re.sub(
+        "[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]",
+        lambda match: match[0].encode("unicode_escape").decode("ascii"),
+        text,
+    )
+
+
+def say(line: str) -> None:
+    """Print one line on stderr, above a bar; nothing if it cannot be written: what it tells of goes on."""
+    from tqdm import tqdm
+
+    with contextlib.suppress(OSError):
+        tqdm.write(printable(line), file=sys.stderr)
+        sys.stderr.flush()
+
+
+def say_error(message: str) -> None:
+    """Print what ends a command on stderr, if that can be written."""
+    with contextlib.suppress(OSError):
+        print(*map(printable, message.split("\n")), sep="\n", file=sys.stderr, flush=True)
+
+
 def switches() -> list[str]:
     """Return what the environment tells JAX about how to compute, each as "NAME=value"."""
     return [
@@ -58,16 +83,24 @@ def switches() -> list[str]:
 
 @contextlib.contextmanager
 def switches_named() -> Iterator[None]:
-    """Name the switches that are set for JAX with an error that comes out of it, which nobody expected.
+    """Name what is around for errors that nobody expected: limits of this process, switches that are set for JAX.
 
     Raises:
       ConfigError: one sentence instead of the error.
     """
     try:
         yield
-    except (UserError, OSError):
+    except UserError:
         raise
     except Exception as error:
+        if short := _shortage(error):
+            reason = str(error) or type(error).__name__
+            raise ConfigError(
+                f"This process gets no more {short} ({reason}): end other programs, or raise the limit of shell, "
+                "container or job; esrgan-jax doctor shows the limits."
+            ) from error
+        if isinstance(error, OSError):
+            raise
         told = "".join(traceback.format_exception(error))
         if not switches() or not re.search(r"(?<![\w-])jax(?![\w-])", told, re.IGNORECASE):
             raise
@@ -78,9 +111,24 @@ def switches_named() -> Iterator[None]:
         ) from error
 
 
+def _shortage(error: Exception) -> str | None:
+    """Return what there is not enough of, by an error of Python, of the loader of libraries or of the system."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return "memory"
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return "open files"
+    told = str(error) if isinstance(error, (ImportError, RuntimeError)) else ""
+    words = {
+        "can't start new thread": "threads",
+        "failed to map segment": "memory",
+        "annot allocate memory": "memory",
+        "Too many open files": "open files",
+        "RESOURCE_EXHAUSTED": "memory",
+    }
+    return next((short for sign, short in words.items() if sign in told), None)
+
+
 @functools.cache
 def note(text: str) -> None:
     """Print a note on stderr, above a bar; the same one once in a process."""
-    from tqdm import tqdm
-
-    tqdm.write(f"note      {text}", file=sys.stderr)
+    say(f"note      {text}")

@@ -1,8 +1,10 @@
 """Commands in unkind surroundings, as processes: encodings, closed and full streams, no home, JAX's switches."""
 
 import argparse
+import errno
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -45,7 +47,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-def run(words, folder, code=None, **environment):
+def run(words, folder, code=None, stderr=subprocess.PIPE, **environment):
     """The result of a command in this folder, or of Python code, in a clean environment but for these variables."""
     inherited = {name: value for name, value in os.environ.items() if name not in CHANGED}
     start = ["-m", "esrgan_jax.cli.main"] if code is None else ["-c", code]
@@ -53,7 +55,8 @@ def run(words, folder, code=None, **environment):
         [sys.executable, *start, *words],
         cwd=folder,
         env=inherited | {"ESRGAN_JAX_HOME": str(folder / "cache"), "PYTHONPATH": str(ROOT)} | environment,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
         timeout=PATIENCE,
     )
 
@@ -213,6 +216,50 @@ def test_other_errors_are_not_blamed_on_switches(monkeypatch):
     monkeypatch.setenv("JAX_ENABLE_X64", "0")
     with pytest.raises(ZeroDivisionError), surroundings.switches_named():
         print(1 / 0)
+
+
+@pytest.mark.parametrize(
+    "error, short",
+    [
+        (MemoryError(), "memory (MemoryError)"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "memory"),
+        (OSError(errno.EMFILE, "Too many open files", "photo.png"), "open files"),
+        (RuntimeError("can't start new thread"), "threads"),
+        (ImportError("libx.so: failed to map segment from shared object"), "memory"),
+    ],
+)
+def test_limits_of_this_process_are_named(error, short):
+    with pytest.raises(ConfigError, match=re.escape(f"gets no more {short}")), surroundings.switches_named():
+        raise error
+    with pytest.raises(FileNotFoundError), surroundings.switches_named():
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+
+def test_a_name_does_not_steer_the_terminal(tmp_path, folder, capsys):
+    odd = "a\x1b[2J\r\nb\u202egnp.png"
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / odd).write_text("no picture")
+    assert surroundings.printable(odd) == r"a\x1b[2J\r\nb\u202egnp.png"
+    assert (
+        surroundings.printable("na\u200cme \U0001f468\u200d\U0001f467 é")
+        == "na\u200cme \U0001f468\u200d\U0001f467 é"
+    )
+    model = ["--model", str(folder / "größe.pth")]
+    assert cli.main(["upscale", str(tmp_path / "in"), "-o", str(tmp_path / "out"), *model]) == 1
+    assert cli.main(["check-data", str(tmp_path / "in")]) == 1
+    assert cli.main(["evaluate", "--model", "bicubic", "--hr", str(tmp_path / "in")]) == 1
+    said = capsys.readouterr()
+    for text in (said.out, said.err):
+        assert r"a\x1b[2J\r\nb\u202egnp.png" in text
+        assert not {"\x1b", "\r", "\u202e"} & set(text)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such device on this system")
+def test_what_cannot_be_told_stops_no_picture(folder, tmp_path):
+    words = ["upscale", "Photos ü", "-o", str(tmp_path), "--model", "größe.pth"]
+    with Path("/dev/full").open("w") as full:
+        assert run(words, folder, stderr=full).returncode == 0
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_lints_are_turned_off_where_jax_is_loaded_already(monkeypatch):

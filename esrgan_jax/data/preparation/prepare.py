@@ -20,6 +20,7 @@ from esrgan_jax.data.preparation.subimages import Examples
 from esrgan_jax.errors import DataError
 from esrgan_jax.system.files import atomic_write
 from esrgan_jax.system.progress import bar
+from esrgan_jax.system.surroundings import say
 
 REPORT = "prepare.json"
 """The report in the folder of a finished set."""
@@ -145,7 +146,7 @@ class _Progress:
         self._bar.set_postfix_str(f"{self._examples} examples", refresh=False)
         self._bar.update()
         if result.skipped is not None:
-            self._bar.write(f"bad       {result.skipped}", file=sys.stderr)
+            say(f"bad       {result.skipped}")
         if self._bar.disable and time.monotonic() - self._said >= _SECONDS_PER_LINE:
             self._said = time.monotonic()
             print(f"prepare   {self._done}/{self._total} images, {self._examples} examples", file=sys.stderr)

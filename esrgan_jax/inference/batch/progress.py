@@ -6,11 +6,10 @@ import sys
 import time
 from collections.abc import Mapping
 
-from tqdm import tqdm
-
 from esrgan_jax.inference.batch.conveyor import Done, Event, Failed, Tiles
 from esrgan_jax.inference.batch.tasks import UpscaleTask
 from esrgan_jax.system.progress import bar, duration
+from esrgan_jax.system.surroundings import printable, say
 
 _SECONDS_PER_LINE = 30  # seconds between lines about one long picture, where there is no bar
 
@@ -62,7 +61,7 @@ class UpscaleProgress:
         line = ", ".join(parts) + f" in {duration(seconds)}"
         if self._pixels:
             line += f", {self._pixels / 1e6 / seconds:.3g} megapixels/s of output"
-        return "\n".join([line, *(f"failed: {failure.job.source}" for failure in self._failed)])
+        return "\n".join([line, *(printable(f"failed: {failure.job.source}") for failure in self._failed)])
 
     @property
     def exit_code(self) -> int:
@@ -75,7 +74,7 @@ class UpscaleProgress:
         now = time.perf_counter()
         self._first = self._first or (now, self._done_tiles)
         if not self._bar.disable:
-            self._bar.set_description_str(f"{event.job.source.name}: ", refresh=False)
+            self._bar.set_description_str(printable(f"{event.job.source.name}: "), refresh=False)
             self._redraw()
         elif now - self._spoke > _SECONDS_PER_LINE:
             self._say(f"{event.job.source}: {event.done} of {event.total} tiles{self._time_left()}")
@@ -108,6 +107,5 @@ class UpscaleProgress:
         return f"; {duration(seconds)} left"
 
     def _say(self, line: str) -> None:
-        tqdm.write(line, file=sys.stderr)
-        sys.stderr.flush()
+        say(line)
         self._spoke = time.perf_counter()
