@@ -109,7 +109,26 @@ _OTHER_PICTURES = (
     Kind(
         "a Targa picture", _SAVE, (".tga",), tuple((0, b"\0\0%c\0\0\0\0\0" % kind) for kind in b"\2\3\n\x0b")
     ),
-    Kind("a PCX picture", _SAVE, (".pcx",)),
+    Kind(
+        "a PCX picture",
+        _SAVE,
+        (".pcx", ".dcx"),
+        tuple((0, b"\n%c\1" % version) for version in (0, 2, 3, 4, 5)),
+    ),
+    Kind("a picture of several views", "save each of them as JPEG or PNG", (".mpo", ".jps", ".pns")),
+    Kind(
+        "a picture of an early workstation",
+        _SAVE,
+        (".sgi", ".ras", ".xwd", ".pict", ".pct"),
+        ((0, b"\x01\xda"), (0, b"\x59\xa6\x6a\x95")),
+    ),
+    Kind("an X bitmap or pixmap", _SAVE, (".xbm", ".xpm"), ((0, b"/* XPM */"),)),
+    Kind(
+        "a Windows metafile",
+        "draw it as PNG in the size that you need",
+        (".emf", ".wmf"),
+        ((0, b"\xd7\xcd\xc6\x9a"),),
+    ),
     Kind(
         "an icon", f"{_SAVE} in the size that you need", (".ico", ".icns"), ((0, b"\0\0\1\0"), (0, b"icns"))
     ),

@@ -64,6 +64,10 @@ def read_errors(path: Path, *, for_sets: bool = True) -> Iterator[None]:
         raise
     except UnidentifiedImageError as error:
         raise DataError(f"{path} {_what_it_is(path, for_sets)}") from error
+    except MemoryError as error:
+        raise DataError(
+            f"{path} is too large for this machine's memory: save it smaller, or remove it."
+        ) from error
     # Decoders raise exceptions of every kind for damaged bytes: SyntaxError, struct.error, ValueError, ...
     except Exception as error:
         if isinstance(error, OSError) and error.strerror:

@@ -13,6 +13,18 @@ from typing import NamedTuple
 from esrgan_jax.errors import DataError
 from esrgan_jax.imaging.kinds import IMAGE_SUFFIXES, OTHER_SUFFIXES
 
+SYSTEM_FOLDERS = {
+    *("@eadir", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot"),  # of network storage
+    *(
+        "__macosx",
+        "$recycle.bin",
+        "recycler",
+        "system volume information",
+        "lost+found",
+    ),  # of macOS, Windows, Linux
+}
+"""Folders, in lower case, that systems keep for themselves: thumbnails, notes, and what was deleted."""
+
 _Identity = tuple[int, int] | str
 
 
@@ -39,7 +51,7 @@ def search_folder(folder: str | os.PathLike, suffixes: tuple[str, ...] = IMAGE_S
 
     Links are followed, but no folder is entered twice, and none in which `folder` lies. A file that has a place of
     its own, or an earlier link, is not found again by a link; hard links are files of their own. Names that begin
-    with a dot are skipped, folders included.
+    with a dot are skipped, folders included, and so are `SYSTEM_FOLDERS`.
 
     Raises:
       DataError: `folder` is not a folder, or cannot be read.
@@ -99,7 +111,7 @@ def _walk(root: str) -> Iterator[tuple[str, list[os.DirEntry[str]] | None]]:
             yield inside, None
             continue
         for entry in entries:
-            if _is_folder(entry):
+            if _is_folder(entry) and entry.name.lower() not in SYSTEM_FOLDERS:
                 (linked if entry.is_symlink() else waiting).append(entry.path)
         yield inside, [entry for entry in entries if not _is_folder(entry)]
 

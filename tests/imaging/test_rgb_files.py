@@ -2,6 +2,7 @@ import io
 import re
 import struct
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 
 from esrgan_jax.errors import DataError
 from esrgan_jax.imaging import find_images, image_size, read_rgb, write_png
+from esrgan_jax.imaging.open_image import read_errors
 
 LOSSLESS = {
     "png": {},
@@ -186,6 +188,14 @@ def test_other_files_are_named(tmp_path):
     for path in (text, tmp_path / "missing.png"):
         with pytest.raises(DataError, match=re.escape(str(path))):
             image_size(path)
+
+
+def test_a_picture_larger_than_the_memory():
+    with (
+        pytest.raises(DataError, match=r"a\.png is too large for this machine's memory"),
+        read_errors(Path("a.png")),
+    ):
+        raise MemoryError
 
 
 def test_a_picture_larger_than_pillow_allows(tmp_path):

@@ -55,6 +55,21 @@ def test_a_pictures_own_path_counts(tmp_path):
     assert names(tmp_path / "root") == ["earlier/c.png", "z/b.png"]
 
 
+def test_folders_that_systems_keep_for_themselves(tmp_path):
+    for folder in (
+        "@eaDir/a.png",
+        "sub/__MACOSX",
+        "$Recycle.Bin/S-1",
+        "#recycle",
+        "lost+found",
+        "@home",
+        "#2",
+    ):
+        write_picture(tmp_path / "set" / folder / "a.png")
+    assert names(tmp_path / "set") == ["#2/a.png", "@home/a.png"]
+    assert names(tmp_path / "set/@eaDir") == ["a.png/a.png"]  # who asks for one by its name gets it
+
+
 def test_hard_links_are_files_of_their_own(tmp_path):
     write_picture(tmp_path / "f1.png")
     try:
