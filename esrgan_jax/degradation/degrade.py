@@ -59,7 +59,7 @@ def degrade(gt: UInt8[Array, "h w 3"], key: Array, options: DegradationOptions |
       ConfigError: the picture is too small for `gt_size`, or becomes too small to blur.
     """
     options = DegradationOptions() if options is None else options
-    _check_sizes(gt.shape, options)
+    check_sizes(gt.shape, options)
     drawn = draw(key, options)
     sharp = sharpen(gt.astype(jnp.float32) / 255)
     lr = degrade_as_drawn(sharp, drawn, key, options)
@@ -190,7 +190,8 @@ def _canvas(height: int, width: int, factor: float) -> tuple[int, int]:
     return rows, columns
 
 
-def _check_sizes(shape: tuple[int, ...], options: DegradationOptions) -> None:
+def check_sizes(shape: tuple[int, ...], options: DegradationOptions) -> None:
+    """Check that pictures of this shape can be degraded (ConfigError)."""
     height, width = shape[:2]
     shortest = min(height, width)
     if height % options.scale or width % options.scale:

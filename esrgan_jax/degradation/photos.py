@@ -34,8 +34,10 @@ class Photo(NamedTuple):
 def find_photos(photos: str | os.PathLike, output: str | os.PathLike) -> list[Photo]:
     """Return the photos of a folder with its subfolders, in natural order, or the one file; pairs are PNG.
 
+    What lies in the output folder is no photo: earlier pairs, where that folder lies among the photos.
+
     Raises:
-      ConfigError: there is none, two would have pairs of one name, or a photo lies in the output folder.
+      ConfigError: there is none, or two would have pairs of one name.
     """
     if not os.path.lexists(photos):
         raise ConfigError(f"{photos} does not exist: give a folder of photos, or one photo.")
@@ -47,6 +49,9 @@ def find_photos(photos: str | os.PathLike, output: str | os.PathLike) -> list[Ph
             more = f"; {describe_left_out(others)}" if others else ""
             raise ConfigError(f"{photos} contains no pictures that can be degraded{more}.")
     inside = os.path.join(os.path.realpath(output), "")  # noqa: PTH118
+    found = [source for source in found if not os.path.realpath(source).startswith(inside)]
+    if not found:
+        raise ConfigError(f"{photos} lies in the output folder {output}: choose another one for the pairs.")
     named: dict[Path, Photo] = {}
     for source in found:
         if os.path.realpath(source).startswith(inside):

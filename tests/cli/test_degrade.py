@@ -1,6 +1,7 @@
 """`esrgan-jax degrade` as people use it."""
 
 import functools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -68,11 +69,14 @@ def test_photos_that_cannot_be(tmp_path, write_image, photos, sentence):
 
 
 def test_results_are_no_photos(tmp_path, write_image):
-    """So no photo is overwritten."""
-    write_image(tmp_path / "out" / "HR" / "a.png")
-    for photos in (tmp_path, tmp_path / "out" / "HR", tmp_path / "out" / "HR" / "a.png"):
+    """So no photo is overwritten, and a second time finds the same photos as the first."""
+    out = tmp_path / "out"
+    write_image(out / "HR" / "a.png")
+    for photos in (tmp_path, out / "HR", out / "HR" / "a.png"):
         with pytest.raises(ConfigError, match="lies in the output folder"):
-            find_photos(photos, tmp_path / "out")
+            find_photos(photos, out)
+    write_image(tmp_path / "b.jpg")
+    assert find_photos(tmp_path, out) == [(tmp_path / "b.jpg", Path("b.png"))]
 
 
 def test_seed(capsys):
