@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import jax
@@ -147,6 +148,14 @@ def test_a_recipe_and_its_pictures_are_the_same_on_any_devices(monkeypatch):
         np.testing.assert_allclose(usm, sharpened(crop / 255), atol=2e-4)
         small = crop.reshape(12, SCALE, 12, SCALE, 3).mean((1, 3))
         assert 1 < np.abs(lr - small).mean() < 60  # the same place, and not the same picture
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_no_map_over_one_sample(count):
+    """Of such a map XLA would make no loop, and fuse otherwise: single values could be rounded to the next level."""
+    keys = jax.random.split(KEY, count)
+    traced = str(jax.make_jaxpr(make_prepare(OPTIONS))({"hr": pictures(count)}, keys))
+    assert re.findall(r"\blength=(\d+)", traced) == [str(max(2, count))]
 
 
 def test_target_that_is_sharpened_before_the_crop():
