@@ -24,6 +24,8 @@ def get_config() -> ConfigDict:
     config.init_from = config_dict.placeholder(str)
     config.param_key_g = config_dict.placeholder(str)  # of that file: None: `params`; or "params_ema"
     config.init_from_d = config_dict.placeholder(str)  # where D starts: such a file; None: scratch
+    # False: weights of other shapes in init_from stay random, as conv_first's of another scale (basicsr)
+    config.strict_load_g = True
     config.num_devices = config_dict.placeholder(int)  # None: every local device (on a CPU: one per core)
 
     # A type of esrgan_jax/weights/architectures/ and that network's fields; those of other types are ignored.
@@ -65,13 +67,20 @@ def get_config() -> ConfigDict:
     config.data.use_rot = True  # mirror top and bottom, swap rows and columns, p 0.5 each (basicsr)
     config.data.num_threads = config_dict.placeholder(int)  # that read and decode; None: chosen by cores
 
+    config.degradation = _degradation()
+
     config.psnr = _stage(steps=1_000_000, pixel_weight=1.0)  # paper and basicsr
+    config.psnr.gt_usm = False  # the target is sharpened (realesrgan: yes)
     config.psnr.optim_g = _adam(2e-4)
     config.psnr.scheduler = _scheduler("cosine_restart")  # basicsr (the paper halves every 200k)
     config.psnr.scheduler.periods = (250_000,) * 4
     config.psnr.scheduler.restart_weights = (1.0,) * 4
 
     config.gan = _stage(steps=400_000, pixel_weight=1e-2)  # eta of the paper
+    # Whose target is sharpened: of the pixel loss, the perceptual loss, D (realesrgan: yes, yes, no)
+    config.gan.l1_gt_usm = False
+    config.gan.percep_gt_usm = False
+    config.gan.gan_gt_usm = False
     config.gan.gan_type = "vanilla"  # or lsgan, wgan, wgan_softplus, hinge
     config.gan.relativistic = True  # relativistic average (paper, section 3.2)
     config.gan.detach_means = True  # no gradient through the means in D (basicsr; the code of 2018: False)
@@ -87,6 +96,7 @@ def get_config() -> ConfigDict:
     config.perceptual = ConfigDict()  # of the GAN stage
     config.perceptual.perceptual_weight = 1.0  # 0 turns the term off
     config.perceptual.style_weight = 0.0  # the same with Gram matrices (basicsr: none)
+    config.perceptual.criterion = "l1"  # or "fro", the Frobenius norm over the whole batch (basicsr)
     # file with torchvision's keys, or "vgg19": fetched
     config.perceptual.weights = config_dict.placeholder(str)
     config.perceptual.vgg_type = "vgg19"
@@ -142,9 +152,52 @@ def _stage(steps: int, pixel_weight: float) -> ConfigDict:
     stage.batch_size = 16  # pairs, over all devices and processes (paper)
     stage.accumulate = 1  # parts of the batch computed one after the other (PSNR stage only)
     stage.gt_size = 128  # side of the HR patch in pixels (paper); the GAN stage takes 128 or 256
-    stage.pixel_weight = pixel_weight  # of the L1 loss
+    stage.pixel_type = "l1"  # or "mse", "charbonnier"
+    stage.pixel_weight = pixel_weight  # of that loss
+    stage.tv_weight = 0.0  # of the total variation of the result (basicsr: none)
     stage.ema_decay = 0.999  # of the published network (basicsr; the paper has none)
     return stage
+
+
+def _degradation() -> ConfigDict:
+    """All as in realesrgan's options and its RealESRGANDataset; fields that end in 2 are the second order's."""
+    degradation = ConfigDict()
+    # Photos of data.train are degraded on the devices, each patch in its own way; False: pairs are read
+    degradation.high_order_degradation = False
+    degradation.crop_pad_size = 400  # side of the HR patch that is degraded, of which gt_size is cut
+
+    kinds = ("iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso")
+    degradation.kernel_list = kinds  # of blur kernels
+    degradation.kernel_prob = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)  # their shares
+    degradation.sinc_prob = 0.1  # a sinc kernel instead
+    degradation.blur_sigma = (0.2, 3.0)  # pixels
+    degradation.betag_range = (0.5, 4.0)  # exponents of generalized kernels
+    degradation.betap_range = (1.0, 2.0)  # exponents of plateau kernels
+    degradation.resize_prob = (0.2, 0.7, 0.1)  # larger, smaller, the same size
+    degradation.resize_range = (0.15, 1.5)  # factors
+    degradation.gaussian_noise_prob = 0.5  # else Poisson noise
+    degradation.noise_range = (1.0, 30.0)  # sigma of Gaussian noise, in levels of 255
+    degradation.poisson_scale_range = (0.05, 3.0)  # strength of Poisson noise
+    degradation.gray_noise_prob = 0.4  # the three channels get the same noise
+    degradation.jpeg_range = (30.0, 95.0)  # quality
+
+    degradation.second_blur_prob = 0.8
+    degradation.kernel_list2 = kinds
+    degradation.kernel_prob2 = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
+    degradation.sinc_prob2 = 0.1
+    degradation.blur_sigma2 = (0.2, 1.5)
+    degradation.betag_range2 = (0.5, 4.0)
+    degradation.betap_range2 = (1.0, 2.0)
+    degradation.resize_prob2 = (0.3, 0.4, 0.3)
+    degradation.resize_range2 = (0.3, 1.2)
+    degradation.gaussian_noise_prob2 = 0.5
+    degradation.noise_range2 = (1.0, 25.0)
+    degradation.poisson_scale_range2 = (0.05, 2.5)
+    degradation.gray_noise_prob2 = 0.4
+    degradation.jpeg_range2 = (30.0, 95.0)
+
+    degradation.final_sinc_prob = 0.8  # of a sinc filter at the end
+    return degradation
 
 
 def _adam(lr: float) -> ConfigDict:

@@ -155,7 +155,7 @@ class PairMemory:
 
     def put(self, index: int, pair: Pair) -> None:
         """Keep `pair` if it fits, and make its arrays read-only, because all later readers share them."""
-        size = pair["lr"].nbytes + pair["hr"].nbytes
+        size = sum({id(array): array.nbytes for array in pair.values()}.values())  # of scale 1 both are one
         for array in pair.values():
             array.flags.writeable = False
         with self._lock:

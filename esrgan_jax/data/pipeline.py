@@ -31,6 +31,7 @@ def make_train_iterator(
     process_count: int = 1,
     skipped: dict[str, str] | None = None,
     number_patches: bool = False,
+    hr_only: bool = False,
 ) -> grain.DatasetIterator[Pair]:
     """Return an endless iterator of training batches; an epoch is one random patch of each image, shuffled anew.
 
@@ -56,6 +57,7 @@ def make_train_iterator(
         good image of the epoch replaces it, the same for any number of processes; name and reason of the bad one
         are put into the dict by the reading threads.
       number_patches: also give the number n of each patch, as "patch" (uint32 [b]).
+      hr_only: leave out "lr".
 
     Returns:
       An iterator of {"lr": uint8 [b, p, p, 3], "hr": uint8 [b, gt_size, gt_size, 3]} with p = gt_size / scale
@@ -83,7 +85,7 @@ def make_train_iterator(
         place = draw_crop(lr.shape[:2], gt_size, scale, rng, use_hflip, use_rot)
         lr, hr = crop_pair(lr, hr, place, gt_size, scale)
         number = {"patch": np.asarray(element.patch, np.uint32)} if number_patches else {}
-        return {"lr": lr, "hr": hr} | number
+        return ({} if hr_only else {"lr": lr}) | {"hr": hr} | number
 
     patches = _random_map(cut_patch, source, gt_size, seed, skipped)
     # Divided among processes only after everything random, which depends on the index in the whole stream.

@@ -59,6 +59,11 @@ def mean(x: Any) -> Any:
     return jax.lax.pmean(jnp.mean(x), AXIS)
 
 
+def total(x: Any) -> Any:
+    """Return the sum over a mapped batch: over each array first, then over the devices."""
+    return jax.lax.psum(jnp.sum(x), AXIS)
+
+
 def all_reduce_mean(tree: Any) -> Any:
     """Average every leaf over the devices."""
     return jax.lax.pmean(tree, AXIS)

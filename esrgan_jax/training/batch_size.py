@@ -11,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from esrgan_jax.system import devices, memory, parallel
-from esrgan_jax.training.recipe import generator_from_config, recipe_from_config
+from esrgan_jax.training.recipe import generator_from_config, patch_from_config, recipe_from_config
 
 TIMED_SECONDS = 5.0
 
@@ -42,14 +42,16 @@ def _activation_bytes(config: ConfigDict) -> float:
 def time_iterations(config: ConfigDict, used: Sequence[jax.Device]) -> tuple[float, int]:
     """Return the seconds of one iteration of the PSNR stage, and how many were timed after the one that compiles."""
     recipe = recipe_from_config(config, "psnr")
-    generator = recipe.generator
+    patch = patch_from_config(config, "psnr")
+    side, scale = patch["gt_size"], patch["scale"]
     iterate = recipe.build(used)
     states = parallel.replicate(recipe.initial_states(config.seed), used)
-    noise = np.random.default_rng(0).integers(
-        0, 256, (config.psnr.batch_size, config.psnr.gt_size, 3), np.uint8
-    )
-    hr = np.repeat(noise[:, None], config.psnr.gt_size, axis=1)
-    batch = parallel.shard({"lr": hr[:, :: generator.scale, :: generator.scale], "hr": hr}, used)
+    noise = np.random.default_rng(0).integers(0, 256, (config.psnr.batch_size, side, 3), np.uint8)
+    hr = np.repeat(noise[:, None], side, axis=1)
+    arrays = {"lr": hr[:, ::scale, ::scale], "hr": hr}
+    if recipe.prepare is not None:
+        arrays["patch"] = np.arange(len(hr), dtype=np.uint32)
+    batch = parallel.shard(arrays, used)
     states, _ = jax.block_until_ready(iterate(states, batch, 1))
     start, count = time.perf_counter(), 0
     while count < 2 or (time.perf_counter() - start < TIMED_SECONDS and count < 100):

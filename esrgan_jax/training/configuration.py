@@ -9,13 +9,21 @@ import jax.numpy as jnp
 
 from esrgan_jax.data.sources import split_specs
 from esrgan_jax.data.split import PREFIX as SPLIT_PREFIX
+from esrgan_jax.degradation.degrade import check_sizes
+from esrgan_jax.degradation.usm import RADIUS
 from esrgan_jax.errors import ConfigError
 from esrgan_jax.metrics import METRICS
 from esrgan_jax.models.vgg_features import layer_names
 from esrgan_jax.runs import STAGES
-from esrgan_jax.training.losses import GAN_TYPES
+from esrgan_jax.training.losses import CRITERIA, GAN_TYPES, PIXEL_LOSSES
 from esrgan_jax.training.presets import PRESETS
-from esrgan_jax.training.recipe import discriminator_from_config, generator_from_config
+from esrgan_jax.training.recipe import (
+    degradation_from_config,
+    discriminator_from_config,
+    generator_from_config,
+    patch_from_config,
+    sharpens,
+)
 
 SCHEDULERS = ("cosine_restart", "multistep")
 ON_BAD_IMAGE = ("error", "skip")
@@ -131,6 +139,7 @@ def check(config: Mapping[str, Any], device_count: int) -> None:
     _check_fields("network_g", generator)
     for stage in stages:
         _check_stage(stage, config[stage], generator.scale * generator.unshuffle, device_count)
+        _check_preparation(config, stage)
     if "gan" in stages:
         _check_gan(config)
 
@@ -159,8 +168,35 @@ def _check_fields(section: str, module: Any) -> None:
         raise ConfigError(named) from None
 
 
+def _check_preparation(config: Mapping[str, Any], stage: str) -> None:
+    """Check that the patches of a stage can be degraded, or sharpened."""
+    if config["degradation"]["high_order_degradation"] and config["data"]["train_lr"] is not None:
+        raise ConfigError(
+            f"data.train_lr (={config['data']['train_lr']}) is never read, because the LR pictures are made from "
+            "data.train: leave it out, or set degradation.high_order_degradation to False."
+        )
+    names = {name: f"degradation.{name}" for name in config["degradation"]}
+    names["gt_size"] = f"{stage}.gt_size"
+    side = patch_from_config(config, stage)["gt_size"]
+    try:
+        options = degradation_from_config(config, stage)
+        if options is not None:
+            check_sizes((side, side), options)
+    except ConfigError as error:
+        named = re.sub(r"`(\w+)`", lambda match: names.get(match[1], match[1]), str(error))
+        picture = f" The picture's side is degradation.crop_pad_size (={side})." * ("picture" in named)
+        raise ConfigError(named + picture) from None
+    if sharpens(config[stage]) and config[stage]["gt_size"] <= RADIUS // 2:
+        raise ConfigError(
+            f"{stage}.gt_size (={config[stage]['gt_size']}) must be more than {RADIUS // 2}, to be sharpened."
+        )
+
+
 def _check_stage(name: str, stage: Mapping[str, Any], multiple: int, device_count: int) -> None:
     _at_least(f"{name}.steps", stage["steps"], 1)
+    _choice(f"{name}.pixel_type", stage["pixel_type"], tuple(PIXEL_LOSSES))
+    if name == "psnr" and not (stage["pixel_weight"] or stage["tv_weight"]):
+        raise ConfigError("psnr.pixel_weight (=0) must not be 0: the PSNR stage has no other loss.")
     _at_least(f"{name}.batch_size", stage["batch_size"], 1)
     if stage["batch_size"] % device_count:
         raise ConfigError(
@@ -237,6 +273,7 @@ def _check_gan(config: Mapping[str, Any]) -> None:
     perceptual = config["perceptual"]
     if not (perceptual["perceptual_weight"] or perceptual["style_weight"]):
         return
+    _choice("perceptual.criterion", perceptual["criterion"], CRITERIA)
     _choice_of_layers(perceptual["vgg_type"], list(perceptual["layer_weights"]))
     if perceptual["weights"] is None:
         raise ConfigError(

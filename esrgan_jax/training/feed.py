@@ -29,6 +29,7 @@ def build_data(data: RunData, stage: Stage, patches: int) -> DatasetIterator:
         process_count=jax.process_count(),
         skipped=data.skipped,
         number_patches=stage.recipe.prepare is not None,
+        hr_only=stage.hr_only,
     )
     if patches:
         iterator.set_state(state_at(patches, jax.process_count()))

@@ -1,13 +1,14 @@
-"""The losses of ESRGAN: every one a mean over this device's pictures, without weights of its own.
+"""The losses of ESRGAN and Real-ESRGAN: each one a mean over this device's pictures, without a weight of its own.
 
 Means over logits are taken over the whole batch by the function `mean` that the caller gives: `jnp.mean` for one
-device, `parallel.mean` inside a mapped step.
+device, `parallel.mean` inside a mapped step; the Frobenius norm's sums likewise by `total`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import flax.linen as nn
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 
     Features = dict[str, Array]
     Mean = Callable[[Array], Array]
+    Total = Callable[[Array], Array]
 
 GAN_TYPES = ("vanilla", "lsgan", "wgan", "wgan_softplus", "hinge")
+CRITERIA = ("l1", "fro")
 
 
 def l1_loss(pred: Float[Array, "..."], target: Float[Array, "..."]) -> Float[Array, ""]:
@@ -30,19 +33,72 @@ def l1_loss(pred: Float[Array, "..."], target: Float[Array, "..."]) -> Float[Arr
     return jnp.mean(jnp.abs(pred - target))
 
 
-def perceptual_loss(
-    sr_features: Features, hr_features: Features, layer_weights: dict[str, float]
+def mse_loss(pred: Float[Array, "..."], target: Float[Array, "..."]) -> Float[Array, ""]:
+    """Return the mean squared error."""
+    return jnp.mean(jnp.square(pred - target))
+
+
+def charbonnier_loss(
+    pred: Float[Array, "..."], target: Float[Array, "..."], eps: float = 1e-12
 ) -> Float[Array, ""]:
-    """Return the sum over the layers of weight x L1 between feature maps."""
-    terms = [w * l1_loss(sr_features[layer], hr_features[layer]) for layer, w in layer_weights.items()]
+    """Return the mean of sqrt(error^2 + eps), an L1 loss that is smooth at 0 (BasicSR; Lai et al. 2017)."""
+    return jnp.mean(jnp.sqrt(jnp.square(pred - target) + eps))
+
+
+PIXEL_LOSSES = {"l1": l1_loss, "mse": mse_loss, "charbonnier": charbonnier_loss}
+"""What compares pictures with their targets, by `pixel_type`."""
+
+
+def tv_loss(
+    pictures: Float[Array, "n h w c"], weight: Float[Array, "n h w #c"] | None = None
+) -> Float[Array, ""]:
+    """Return the total variation: mean absolute differences of neighbours along rows, plus those along columns.
+
+    Args:
+      pictures: of any channels.
+      weight: of each difference, taken at its upper or left pixel; the means are then weighted ones (BasicSR's
+        WeightedTVLoss).
+    """
+
+    def variation(axis: int) -> Array:
+        differences = jnp.abs(jnp.diff(pictures, axis=axis))
+        if weight is None:
+            return jnp.mean(differences)
+        of_first = jnp.broadcast_to(
+            lax.slice_in_dim(weight, 0, weight.shape[axis] - 1, axis=axis), differences.shape
+        )
+        return jnp.sum(differences * of_first) / jnp.sum(of_first)
+
+    return variation(1) + variation(2)
+
+
+def frobenius(a: Float[Array, "..."], b: Float[Array, "..."], total: Total = jnp.sum) -> Float[Array, ""]:
+    """Return the Frobenius norm of the difference, over the whole batch; its gradient at 0 is 0, as torch's."""
+    squares = total(jnp.square(a - b))
+    return jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1)), 0)
+
+
+def perceptual_loss(
+    sr_features: Features,
+    hr_features: Features,
+    layer_weights: dict[str, float],
+    distance: Callable[[Array, Array], Array] = l1_loss,
+) -> Float[Array, ""]:
+    """Return the sum over the layers of weight x distance between feature maps."""
+    terms = [w * distance(sr_features[layer], hr_features[layer]) for layer, w in layer_weights.items()]
     return sum(terms, jnp.zeros(()))
 
 
 def style_loss(
-    sr_features: Features, hr_features: Features, layer_weights: dict[str, float]
+    sr_features: Features,
+    hr_features: Features,
+    layer_weights: dict[str, float],
+    distance: Callable[[Array, Array], Array] = l1_loss,
 ) -> Float[Array, ""]:
     """Return the perceptual loss between Gram matrices instead of feature maps."""
-    return perceptual_loss(jax.tree.map(gram, sr_features), jax.tree.map(gram, hr_features), layer_weights)
+    return perceptual_loss(
+        jax.tree.map(gram, sr_features), jax.tree.map(gram, hr_features), layer_weights, distance
+    )
 
 
 def gram(features: Float[Array, "n h w c"]) -> Float[Array, "n c c"]:
@@ -62,6 +118,7 @@ class Perceptual:
       layer_weights: {layer: weight}.
       perceptual_weight: of the distance between feature maps; 0 leaves it out.
       style_weight: of the distance between their Gram matrices; 0 leaves it out.
+      criterion: the distance: "l1", a mean, or "fro", the Frobenius norm over the whole batch.
     """
 
     extractor: nn.Module
@@ -69,22 +126,33 @@ class Perceptual:
     layer_weights: dict[str, float] = field(default_factory=lambda: {"conv5_4": 1.0})
     perceptual_weight: float = 1.0
     style_weight: float = 0.0
+    criterion: str = "l1"
+
+    def __post_init__(self):
+        """Refuse unknown criteria (ValueError)."""
+        if self.criterion not in CRITERIA:
+            raise ValueError(f"`criterion` (={self.criterion!r}) must be one of {', '.join(CRITERIA)}.")
 
     def losses(
-        self, variables: Any, sr: Float[Array, "n h w 3"], hr: Float[Array, "n h w 3"]
+        self,
+        variables: Any,
+        sr: Float[Array, "n h w 3"],
+        hr: Float[Array, "n h w 3"],
+        total: Total = jnp.sum,
     ) -> dict[str, Array]:
         """Return the weighted terms l_g_percep and l_g_style that are asked for.
 
-        `variables` are handed in, so that they are not compiled in.
+        `variables` are handed in, so that they are not compiled in; `total` sums over the whole batch.
         """
+        between = l1_loss if self.criterion == "l1" else partial(frobenius, total=total)
         sr_features = self.extractor.apply(variables, sr)
         hr_features = self.extractor.apply(variables, hr)
         terms = {}
         if self.perceptual_weight:
-            distance = perceptual_loss(sr_features, hr_features, self.layer_weights)
+            distance = perceptual_loss(sr_features, hr_features, self.layer_weights, between)
             terms["l_g_percep"] = self.perceptual_weight * distance
         if self.style_weight:
-            distance = style_loss(sr_features, hr_features, self.layer_weights)
+            distance = style_loss(sr_features, hr_features, self.layer_weights, between)
             terms["l_g_style"] = self.style_weight * distance
         return terms
 

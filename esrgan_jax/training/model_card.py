@@ -36,6 +36,8 @@ def model_card(run: Run, model: Path, scores: Scores, seconds: float) -> str:
     fields = ", ".join(f"{name} {value}" for name, value in architecture_fields(generator).items())
     data = run.record["data"]
     small = "by MATLAB's bicubic" if data["train_lr"] is None else f"from {data['train_lr']}"
+    if run.record["degradation"]["high_order_degradation"]:
+        small = "by Real-ESRGAN's degradation"
     start = run.options.init_from
     begun = "random weights" if start in (None, "scratch") else start
     kind = run.devices[0].platform.upper()

@@ -1,4 +1,4 @@
-"""The three published recipes where they differ: betas, schedule, initialisation, EMA, means in D.
+"""The published recipes where they differ: betas, schedule, initialisation, EMA, losses and their targets.
 
 A preset is chosen with `--config FILE:PRESET` (or `FILE:STAGE,PRESET`) and sets exactly the fields named here.
 `docs/recipes.md` says where each value comes from and which published number belongs to which recipe.
@@ -44,6 +44,20 @@ PRESETS: dict[str, dict[str, Any]] = {
         **_ADAMS_OWN_BETAS,
         **_NO_EMA,
         "network_g.initialization": "mmagic",
+    },
+    "realesrgan": {
+        **_BASICSR,
+        "psnr.scheduler.type": "multistep",
+        "psnr.scheduler.milestones": (1_000_000,),
+        "psnr.scheduler.gamma": 0.5,
+        "gan.scheduler.milestones": (400_000,),
+        "psnr.gt_usm": True,
+        "gan.l1_gt_usm": True,
+        "gan.percep_gt_usm": True,
+        "gan.gan_gt_usm": False,
+        "gan.pixel_weight": 1.0,
+        "gan.gan_weight": 0.1,
+        "gan.relativistic": False,
     },
 }
 

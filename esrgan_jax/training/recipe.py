@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax.numpy as jnp
 
+from esrgan_jax.degradation import DegradationOptions, make_prepare
+from esrgan_jax.degradation.usm import add_sharpened
 from esrgan_jax.errors import ConfigError
 from esrgan_jax.models.network import Discriminator, Generator, initial_variables
 from esrgan_jax.system import parallel
@@ -39,12 +41,14 @@ Iterate = Callable[[States, Batch, int], tuple[States, Metrics]]
 
 @dataclasses.dataclass(frozen=True)
 class PixelRecipe:
-    """The PSNR stage: the generator alone, L1 loss.
+    """The PSNR stage: the generator alone, compared pixel by pixel.
 
     Attributes:
       generator: what is trained.
       optimizer_g: its optimizer.
-      pixel_weight: of the L1 loss.
+      pixel_weight: of the pixel loss.
+      pixel_type: which one, of `losses.PIXEL_LOSSES`.
+      tv_weight: of the total variation of sr; 0 leaves it out.
       ema_decay: of the generator's moving average.
       accumulate: micro-batches per batch.
       pixel_target: name of the pictures in the batch that sr is compared with.
@@ -54,6 +58,8 @@ class PixelRecipe:
     generator: Generator
     optimizer_g: Optimizer
     pixel_weight: float = 1.0
+    pixel_type: str = "l1"
+    tv_weight: float = 0.0
     ema_decay: float = 0.999
     accumulate: int = 1
     pixel_target: str = "hr"
@@ -82,7 +88,9 @@ class PixelRecipe:
         step = make_pixel_step(
             self.generator,
             self.optimizer_g.transformation(),
-            **_given(self, "pixel_weight", "ema_decay", "accumulate", "pixel_target"),
+            **_given(
+                self, "pixel_weight", "pixel_type", "tv_weight", "ema_decay", "accumulate", "pixel_target"
+            ),
             devices=devices,
         )
 
@@ -104,7 +112,8 @@ class GanRecipe:
     Attributes:
       generator, discriminator: what is trained.
       optimizer_g, optimizer_d: their optimizers.
-      pixel_weight: of the L1 loss; 0 leaves it out.
+      pixel_weight: of the pixel loss; 0 leaves it out.
+      pixel_type, tv_weight: see `PixelRecipe`.
       perceptual: the perceptual loss with its weights; None leaves it out.
       gan_loss: which adversarial loss.
       gan_weight: of the generator's term.
@@ -120,6 +129,8 @@ class GanRecipe:
     optimizer_g: Optimizer
     optimizer_d: Optimizer
     pixel_weight: float = 1e-2
+    pixel_type: str = "l1"
+    tv_weight: float = 0.0
     perceptual: Perceptual | None = None
     gan_loss: GANLoss = DEFAULT_GAN_LOSS
     gan_weight: float = 5e-3
@@ -169,8 +180,10 @@ class GanRecipe:
             self.generator,
             self.discriminator,
             self.optimizer_g.transformation(),
-            **_given(self, "pixel_weight", "perceptual", "gan_weight", "ema_decay", "pixel_target"),
-            perceptual_target=self.perceptual_target,
+            **_given(
+                self, "pixel_weight", "pixel_type", "tv_weight", "perceptual", "gan_weight", "ema_decay"
+            ),
+            **_given(self, "pixel_target", "perceptual_target"),
             **common,
         )
         generator_step, generator_step_without_update = make_step(update=True), make_step(update=False)
@@ -214,15 +227,20 @@ def recipe_from_config(config: ConfigDict, stage: str) -> Recipe:
     """Return the recipe of a stage, "psnr" or "gan"; reads the weights of the perceptual loss.
 
     Raises:
-      ConfigError: a network's type or fields are unknown.
+      ConfigError: a network's type or fields are unknown, or fields of the degradation cannot be used.
       WeightFileError: the perceptual loss's weights cannot be read.
     """
     fields = config[stage]
-    common: dict[str, Any] = {"pixel_weight": fields.pixel_weight, "ema_decay": fields.ema_decay}
+    same = ("pixel_weight", "pixel_type", "tv_weight", "ema_decay")
+    common: dict[str, Any] = {name: fields[name] for name in same}
+    common["prepare"] = _prepare(config, stage)
     generator = generator_from_config(config)
     optimizer_g = _optimizer(fields.optim_g, fields.scheduler)
     if stage == PixelRecipe.name:
-        return PixelRecipe(generator, optimizer_g, accumulate=fields.accumulate, **common)
+        target = _target(fields.gt_usm)
+        return PixelRecipe(
+            generator, optimizer_g, accumulate=fields.accumulate, pixel_target=target, **common
+        )
     return GanRecipe(
         generator,
         discriminator_from_config(config),
@@ -234,8 +252,51 @@ def recipe_from_config(config: ConfigDict, stage: str) -> Recipe:
         net_d_iters=fields.net_d_iters,
         net_d_init_iters=fields.net_d_init_iters,
         sync=fields.sync,
+        pixel_target=_target(fields.l1_gt_usm),
+        perceptual_target=_target(fields.percep_gt_usm),
+        gan_target=_target(fields.gan_gt_usm),
         **common,
     )
+
+
+def _prepare(config: Mapping[str, Any], stage: str) -> Prepare | None:
+    """What is done to each batch: it is degraded, or targets are sharpened, or nothing."""
+    options = degradation_from_config(config, stage)
+    if options is not None:
+        return make_prepare(options)
+    return add_sharpened if sharpens(config[stage]) else None
+
+
+def degradation_from_config(config: Mapping[str, Any], stage: str) -> DegradationOptions | None:
+    """Return what may be drawn for LR pictures of a stage; None: they are read.
+
+    Raises:
+      ConfigError: a field cannot be used.
+    """
+    fields = dict(config["degradation"])
+    if not fields.pop("high_order_degradation"):
+        return None
+    del fields["crop_pad_size"]
+    cut = {"scale": config["scale"], "gt_size": config[stage]["gt_size"]}
+    # RealESRNet cuts its target from the sharpened picture, RealESRGAN sharpens what it has cut.
+    return DegradationOptions(**cut, usm_before_crop=stage == PixelRecipe.name, **fields)
+
+
+def sharpens(stage: Mapping[str, Any]) -> bool:
+    """Whether a target of a stage is the sharpened picture."""
+    return any(stage.get(flag) for flag in ("gt_usm", "l1_gt_usm", "percep_gt_usm", "gan_gt_usm"))
+
+
+def patch_from_config(config: Mapping[str, Any], stage: str) -> dict[str, int]:
+    """Return {"scale", "gt_size"} of patches as they are read: HR alone and before the crop if they are degraded."""
+    degradation = config["degradation"]
+    if degradation["high_order_degradation"]:
+        return {"scale": 1, "gt_size": degradation["crop_pad_size"]}
+    return {"scale": config["scale"], "gt_size": config[stage]["gt_size"]}
+
+
+def _target(sharpened: bool) -> str:
+    return "hr_usm" if sharpened else "hr"
 
 
 def generator_from_config(config: Mapping[str, Any]) -> Generator:
@@ -287,5 +348,10 @@ def _perceptual(fields: ConfigDict) -> Perceptual | None:
         fields.weights, fields.vgg_type, tuple(fields.layer_weights), fields.use_input_norm, fields.range_norm
     )
     return Perceptual(
-        module, variables, fields.layer_weights.to_dict(), fields.perceptual_weight, fields.style_weight
+        module,
+        variables,
+        fields.layer_weights.to_dict(),
+        fields.perceptual_weight,
+        fields.style_weight,
+        fields.criterion,
     )

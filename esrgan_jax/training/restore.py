@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -40,7 +41,7 @@ def restore_or_begin(
     ):
         progress = StageProgress(evaluated=False)  # a stage begins with a score
         if checkpointer is not None and not done:
-            states = initial_states(run.options, stage.recipe, before)
+            states = initial_states(run.options, stage.recipe, before, run.console.say)
         else:
             shapes = jax.eval_shape(lambda: stage.recipe.initial_states(run.options.seed))
             if checkpointer is None:
@@ -57,8 +58,10 @@ def restore_or_begin(
     return states, replace(progress, iteration=iteration, patches=patches, evaluated=bool(evaluated))
 
 
-def initial_states(options: Options, recipe: Recipe, before: States | None) -> States:
-    """Return states at iteration 0: from the stage before, from `init_from`, or random.
+def initial_states(
+    options: Options, recipe: Recipe, before: States | None, say: Callable[[str], None] = print
+) -> States:
+    """Return states at iteration 0: from the stage before, from `init_from`, or random; `say` what stays random.
 
     Raises:
       ConfigError: a file holds another network than the recipe's.
@@ -69,21 +72,44 @@ def initial_states(options: Options, recipe: Recipe, before: States | None) -> S
         given = {"params": before["g"].params, "ema": before["g"].ema}
     elif options.init_from not in (None, "scratch"):
         module, given["params"], given["ema"] = load_generator_weights(options.init_from, options.param_key_g)
-        check_same_network(module, recipe.generator, "network_g", options.init_from)
+        check_same_network(
+            module, recipe.generator, "network_g", options.init_from, strict=options.strict_load_g
+        )
+        if not options.strict_load_g:
+            given, left = _load_what_fits(given["params"], recipe.initial_states(options.seed)["g"].params)
+            names = f", but for {', '.join(left)}, random" if left else ""
+            say(f"note      the generator starts from {options.init_from}{names}; its EMA as a copy of it")
     if "d" in recipe.modules and options.init_from_d is not None:
         module, given["d_variables"] = load_discriminator_weights(options.init_from_d)
         check_same_network(module, recipe.modules["d"], "network_d", options.init_from_d)
     return recipe.initial_states(options.seed, **given)
 
 
-def check_same_network(given: Any, wanted: Any, section: str, source: str) -> None:
-    """Check that a file holds the network that is to be trained.
+def _load_what_fits(params: Any, start: Any) -> tuple[dict[str, Any], list[str]]:
+    """`start` with the arrays of `params` that have its shapes, and the names of those that have not."""
+    loaded = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
+    left: list[str] = []
+
+    def choose(path: Any, leaf: Any) -> Any:
+        found = loaded.get(jax.tree_util.keystr(path))
+        if found is not None and found.shape == leaf.shape:
+            return found
+        left.append(jax.tree_util.keystr(path, simple=True, separator="."))
+        return leaf
+
+    return {"params": jax.tree_util.tree_map_with_path(choose, start)}, left
+
+
+def check_same_network(given: Any, wanted: Any, section: str, source: str, strict: bool = True) -> None:
+    """Check that a file holds the network that is to be trained; unless strict, one of its type is enough.
 
     Raises:
       ConfigError: it is another one; names each field that differs and both values.
     """
     if architecture_name(given) != architecture_name(wanted):
         theirs, ours = {"type": architecture_name(given)}, {"type": architecture_name(wanted)}
+    elif not strict:
+        return
     else:
         theirs, ours = architecture_fields(given), architecture_fields(wanted)
     different = [name for name in theirs if theirs[name] != ours[name]]

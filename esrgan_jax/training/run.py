@@ -27,7 +27,7 @@ from esrgan_jax.system.console import Console
 from esrgan_jax.training import configuration
 from esrgan_jax.training.claim import claim_pictures
 from esrgan_jax.training.presets import changed_from_preset
-from esrgan_jax.training.recipe import Recipe, recipe_from_config
+from esrgan_jax.training.recipe import Recipe, patch_from_config, recipe_from_config
 from esrgan_jax.training.stopping import StopSignals
 from esrgan_jax.training.writer import Writer
 
@@ -41,6 +41,7 @@ class Options:
     init_from: str | None
     param_key_g: str | None
     init_from_d: str | None
+    strict_load_g: bool
     log_every: int
     evaluate_every: int
     checkpoint_every: int
@@ -59,12 +60,14 @@ class Stage:
       steps: iterations.
       batch_size: pairs per iteration, over all devices and processes.
       patches: what its training patches depend on: arguments of `data.pipeline.make_train_iterator`.
+      hr_only: LR is not read but made of HR on the devices.
     """
 
     recipe: Recipe
     steps: int
     batch_size: int
     patches: dict[str, Any]
+    hr_only: bool
 
     @property
     def name(self) -> str:
@@ -170,7 +173,6 @@ def open_run(
 def _open_data(config: ConfigDict, folder: Path, console: Console) -> RunData:
     data, scale = config.data, config.scale
     common = {
-        "scale": scale,
         "lr_template": data.lr_template,
         "data_dir": data.data_dir,
         "held_out": data.held_out,
@@ -181,15 +183,18 @@ def _open_data(config: ConfigDict, folder: Path, console: Console) -> RunData:
             train = open_pairs(
                 data.train,
                 split="train",
+                scale=patch_from_config(config, config.stages[0])["scale"],
                 lr=data.train_lr,
                 weights=data.train_weights,
                 skipped=skipped,
                 **common,
             )
             for stage in config.stages:
-                check_patch_sizes(train, config[stage].gt_size, skipped)
+                check_patch_sizes(train, patch_from_config(config, stage)["gt_size"], skipped)
         with _errors_of("data.validation", data.validation_lr):
-            validation = open_pairs(data.validation, split="validation", lr=data.validation_lr, **common)
+            validation = open_pairs(
+                data.validation, split="validation", scale=scale, lr=data.validation_lr, **common
+            )
         check_overlap(train, validation)
         notes = processes.first_does(lambda: claim_pictures(config.to_dict(), folder, train, validation))
         first = processes.is_first()
@@ -226,10 +231,10 @@ def _open_stage(config: ConfigDict, name: str, console: Console) -> Stage:
         console.say("note      no perceptual loss: the GAN stage trains on L1 and the discriminator alone")
         recipe = recipe_from_config(config, name)
     patches = {
-        "scale": config.scale,
-        "gt_size": config[name].gt_size,
+        **patch_from_config(config, name),
         "seed": config.seed + STAGES.index(name),  # each stage sees patches of its own
         "use_hflip": config.data.use_hflip,
         "use_rot": config.data.use_rot,
     }
-    return Stage(recipe, config[name].steps, config[name].batch_size, patches)
+    hr_only = config.degradation.high_order_degradation
+    return Stage(recipe, config[name].steps, config[name].batch_size, patches, hr_only)

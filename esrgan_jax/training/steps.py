@@ -25,7 +25,7 @@ from jax import Array
 
 from esrgan_jax.models.network import Discriminator, Generator
 from esrgan_jax.system import parallel
-from esrgan_jax.training.losses import GANLoss, Perceptual, l1_loss
+from esrgan_jax.training.losses import PIXEL_LOSSES, GANLoss, Perceptual, tv_loss
 from esrgan_jax.training.optimizers import update_ema
 from esrgan_jax.training.state import NetworkState
 
@@ -110,14 +110,20 @@ def make_pixel_step(
     optimizer: optax.GradientTransformationExtraArgs,
     *,
     pixel_weight: float = 1.0,
+    pixel_type: str = "l1",
+    tv_weight: float = 0.0,
     ema_decay: float = 0.999,
     accumulate: int = 1,
     pixel_target: str = "hr",
     devices: Devices = None,
 ) -> Step:
-    """Return the step of the PSNR stage, (g, batch) -> (g, {"l_g_pix", "grad_norm_g"}): L1 alone.
+    """Return the step of the PSNR stage, (g, batch) -> (g, metrics): the pixel loss alone.
+
+    Metrics: l_g_pix, l_g_tv unless its weight is 0, grad_norm_g.
 
     Args:
+      pixel_type: which of `losses.PIXEL_LOSSES`.
+      tv_weight: of the total variation of sr.
       accumulate: micro-batches into which each device cuts its share of the batch; they are computed one after the
         other and their gradients averaged, for batches that do not fit into memory at once.
       pixel_target: name of the pictures in the batch that sr is compared with.
@@ -126,12 +132,13 @@ def make_pixel_step(
     def step(g: NetworkState, batch: Batch) -> tuple[NetworkState, Metrics]:
         def loss_fn(params, micro_batch):
             batch = to_float(micro_batch, params)
-            return pixel_weight * l1_loss(
-                generator.apply({"params": params}, batch["lr"]), batch[pixel_target]
-            )
+            sr = generator.apply({"params": params}, batch["lr"])
+            losses = _picture_losses(sr, batch[pixel_target], pixel_type, pixel_weight, tv_weight)
+            return sum(losses.values()), losses
 
-        loss, grads = _accumulate(functools.partial(jax.value_and_grad(loss_fn), g.params), batch, accumulate)
-        grads, metrics = parallel.all_reduce_mean((grads, {"l_g_pix": loss}))
+        gradient = jax.grad(loss_fn, has_aux=True)
+        grads_and_losses = _accumulate(functools.partial(gradient, g.params), batch, accumulate)
+        grads, metrics = parallel.all_reduce_mean(grads_and_losses)
         g, norm = g.apply_update(grads, metrics, optimizer, ema_decay=ema_decay)
         return g, metrics | {"grad_norm_g": norm}
 
@@ -144,6 +151,8 @@ def make_generator_step(
     optimizer: optax.GradientTransformationExtraArgs,
     *,
     pixel_weight: float = 1e-2,
+    pixel_type: str = "l1",
+    tv_weight: float = 0.0,
     perceptual: Perceptual | None = None,
     gan_loss: GANLoss = DEFAULT_GAN_LOSS,
     gan_weight: float = 5e-3,
@@ -158,19 +167,20 @@ def make_generator_step(
     """Return the generator's half of a GAN iteration, (g, d, batch) -> (g, sr, metrics).
 
     sr [devices, n, s*h, s*w, 3] stays on the devices for the discriminator step; it is from before the update.
-    Metrics: l_g_pix, l_g_percep, l_g_style, l_g_gan, each with its weight; those of weight 0 are left out.
+    Metrics: l_g_pix, l_g_tv, l_g_percep, l_g_style, l_g_gan, each with its weight; those of weight 0 are left out.
 
     Args:
+      pixel_type, tv_weight: see `make_pixel_step`.
       update: False: the step for iterations that do not update G (net_d_iters): compute sr, update the EMA. It has
         no metrics.
-      sync: relativistic means over the whole batch; False: over each device's share, as PyTorch's DDP has it.
-        The discriminator's `axis_name` decides the same for its batch norms.
+      sync: relativistic means and Frobenius norms over the whole batch; False: over each device's share, as PyTorch's
+        DDP has it. The discriminator's `axis_name` decides the same for its batch norms.
       pixel_target, perceptual_target, gan_target: names of the pictures in the batch that the losses take as real.
 
     Raises:
       ValueError: the discriminator's batch statistics would be those of each device, see `check_axis_name`.
     """
-    mean = parallel.mean if sync else jnp.mean
+    mean, total = (parallel.mean, parallel.total) if sync else (jnp.mean, jnp.sum)
     check_axis_name(discriminator, sync, devices)
 
     def step(g: NetworkState, d: NetworkState, batch: Batch, vgg: Any = None):
@@ -184,9 +194,9 @@ def make_generator_step(
 
         def loss_fn(params):
             sr = generator.apply({"params": params}, batch["lr"])
-            losses = {"l_g_pix": pixel_weight * l1_loss(sr, batch[pixel_target])} if pixel_weight else {}
+            losses = _picture_losses(sr, batch[pixel_target], pixel_type, pixel_weight, tv_weight)
             if perceptual is not None:
-                losses |= perceptual.losses(vgg, sr, batch[perceptual_target])
+                losses |= perceptual.losses(vgg, sr, batch[perceptual_target], total)
             fake_logits, _ = _forward(discriminator, d.params, d_state, sr)
             losses["l_g_gan"] = gan_weight * gan_loss.generator(real_logits, fake_logits, mean)
             return sum(losses.values()), (losses, sr)
@@ -290,6 +300,14 @@ def to_float(batch: Batch, params: Any) -> Batch:
     """Return the pictures of a batch in [0, 1]; uint8 becomes float on the device, in the parameters' precision."""
     dtype = jax.tree.leaves(params)[0].dtype
     return {name: x.astype(dtype) / 255 if x.dtype == jnp.uint8 else x for name, x in batch.items()}
+
+
+def _picture_losses(
+    sr: Array, target: Array, pixel_type: str, pixel_weight: float, tv_weight: float
+) -> dict[str, Array]:
+    """The weighted terms that need no network, those of weight 0 left out."""
+    losses = {"l_g_pix": pixel_weight * PIXEL_LOSSES[pixel_type](sr, target)} if pixel_weight else {}
+    return losses | ({"l_g_tv": tv_weight * tv_loss(sr)} if tv_weight else {})
 
 
 def _forward(discriminator: Any, params: Any, state: dict[str, Any], pictures: Array) -> tuple[Array, Any]:

@@ -1,11 +1,13 @@
 """The experiments: they load, they hold the fields of base, and x4 the values of the official trainer."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from configs import base
 from esrgan_jax.cli.train import parse
+from esrgan_jax.degradation import DegradationOptions
 from esrgan_jax.errors import ConfigError
 from esrgan_jax.training import configuration
 from esrgan_jax.training.optimizers import cosine_restart_schedule, multistep_schedule
@@ -27,7 +29,14 @@ def load(name, *overrides):
 def test_every_file_loads_with_the_fields_of_base(path):
     config = load(path)
     assert config.name == path.stem
-    fields, expected = (configuration.flatten(c.to_dict()) for c in (config, base.get_config()))
+    fields, expected = (
+        {
+            name: value
+            for name, value in configuration.flatten(c.to_dict()).items()
+            if not name.startswith("perceptual.layer_weights.")  # the names of which are values
+        }
+        for c in (config, base.get_config())
+    )
     assert set(fields) == set(expected)
     for name, value in fields.items():
         if value is not None and expected[name] is not None:
@@ -39,7 +48,8 @@ def test_every_experiment_has_a_card_and_can_be_run(path):
     card = path.read_text().split('"""')[1]
     for words in ("Command:", f"configs/{path.name}", "Data:", "Cost:"):
         assert words in card
-    for argument, stages in (("", ("psnr", "gan")), (":psnr", ("psnr",)), (":gan", ("gan",))):
+    assert set(load(path.name).stages) <= {"psnr", "gan"}
+    for argument, stages in (("", load(path.name).stages), (":psnr", ("psnr",)), (":gan", ("gan",))):
         config = load(
             f"{path.name}{argument}", "--config.perceptual.weights=vgg19.npz", "--config.init_from=run"
         )
@@ -136,6 +146,66 @@ def test_x2_is_x4_at_another_scale():
         "data.train",
         "data.validation",
     }
+
+
+def test_degradation_has_the_defaults_of_its_options():
+    fields = base.get_config().degradation.to_dict()
+    assert not fields.pop("high_order_degradation")
+    assert fields.pop("crop_pad_size") == 400
+    own = {"scale", "gt_size", "usm_before_crop"}  # which the configuration has elsewhere
+    expected = dataclasses.asdict(DegradationOptions())
+    assert fields == {name: value for name, value in expected.items() if name not in own}
+
+
+def test_realesrgan_has_the_official_values():
+    """Real-ESRGAN, options/train_realesr{net,gan}_x{4,2}plus.yml, finetune_realesrgan_x4plus_pairdata.yml."""
+    for name, stages in (
+        ("realesrnet_x4", ("psnr",)),
+        ("realesrgan_x4", ("gan",)),
+        ("realesrgan_x2", ("psnr", "gan")),
+        ("compact_x4", ("psnr", "gan")),
+        ("finetune_pairs", ("gan",)),
+    ):
+        config = load(f"{name}.py")
+        paired = name == "finetune_pairs"
+        assert config.stages == stages
+        assert config.scale == (2 if name == "realesrgan_x2" else 4)
+        assert config.strict_load_g == (name != "realesrgan_x2")
+        assert config.degradation.high_order_degradation != paired
+        assert config.psnr.gt_usm != paired
+        assert (config.gan.l1_gt_usm, config.gan.percep_gt_usm, config.gan.gan_gt_usm) == (True, True, False)
+        assert (config.data.use_hflip, config.data.use_rot) == (True, False)
+        for stage, steps in ((config.psnr, 1_000_000), (config.gan, 400_000)):
+            assert (stage.steps, stage.batch_size, stage.gt_size, stage.ema_decay) == (steps, 48, 256, 0.999)
+            assert (stage.pixel_type, stage.pixel_weight, stage.tv_weight) == ("l1", 1.0, 0.0)
+            assert (stage.scheduler.type, stage.scheduler.milestones) == ("multistep", (steps,))
+        for optimizer, rate in (
+            (config.psnr.optim_g, 2e-4),
+            (config.gan.optim_g, 1e-4),
+            (config.gan.optim_d, 1e-4),
+        ):
+            assert (optimizer.lr, optimizer.betas, optimizer.weight_decay) == (rate, (0.9, 0.99), 0)
+        assert (config.gan.gan_type, config.gan.relativistic, config.gan.gan_weight) == (
+            "vanilla",
+            False,
+            0.1,
+        )
+        assert (config.gan.net_d_iters, config.gan.net_d_init_iters) == (1, 0)
+        assert (config.network_d.type, config.network_d.num_feat) == ("UNetDiscriminatorSN", 64)
+        perceptual = config.perceptual
+        assert (perceptual.vgg_type, perceptual.perceptual_weight, perceptual.criterion) == (
+            "vgg19",
+            1.0,
+            "l1",
+        )
+        assert perceptual.layer_weights.to_dict() == {
+            "conv1_2": 0.1,
+            "conv2_2": 0.1,
+            "conv3_4": 1.0,
+            "conv4_4": 1.0,
+            "conv5_4": 1.0,
+        }
+        assert (perceptual.use_input_norm, perceptual.range_norm, perceptual.style_weight) == (True, False, 0)
 
 
 def test_quickstart_needs_no_download():

@@ -70,6 +70,9 @@ SMALL = {
     "data.data_dir": PREPARED,
 }
 
+# Added besides where photos are degraded, or D takes pictures of any size.
+SMALL_PATCHES = {"degradation.crop_pad_size": 80, "gan.gt_size": 32}
+
 STAND_IN = """#!/bin/bash
 name=${{0##*/}}
 if [ "$name" = run ]; then name=.ci/run; fi
@@ -135,7 +138,7 @@ def build(folder: Path) -> None:
     world = World(folder)
     for words in ("div2k --whole", "div2k --whole --scale 2", "HR --name ost_sub"):
         world.run(Call(folder, ("esrgan-jax", "prepare", *words.split(), "--data-dir", PREPARED)))
-    for run in (TRAINED, "runs/x4", "runs/photos"):
+    for run in (TRAINED, "runs/x4", "runs/photos", "runs/realesrnet_x4"):
         world.run(Call(folder, ("esrgan-jax", "convert", "model.pth", run)))
 
 
@@ -289,6 +292,8 @@ class World:
             kind, workdir = "folder", f"runs/{asked.folder}"
         else:
             config, workdir = train_command.parse(words)
+            if config.network_d.type == "UNetDiscriminatorSN":
+                words += [f"--config.{name}={value}" for name, value in SMALL_PATCHES.items()]
             kind = "both stages" if len(config.stages) == 2 else None
         workdir = call.folder / (asked.workdir or workdir)
         if workdir not in self._own_runs:

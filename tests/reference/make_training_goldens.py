@@ -1,4 +1,4 @@
-"""Write tests/goldens/pixel*.npz and gan_*.npz: five iterations of each stage in float64, case by case.
+"""Write tests/goldens/{pixel,gan_,realesrgan}*.npz: five iterations of each stage in float64, case by case.
 
     python -m tests.reference.make_training_goldens [--check] [CASE ...]
 
@@ -20,7 +20,15 @@ import numpy as np
 import torch
 
 from . import goldens, weights
-from .networks import RRDBNet, VGGFeatures, VGGStyleDiscriminator, load_arrays
+from .networks import (
+    RRDBNet,
+    SRVGGNetCompact,
+    UNetDiscriminatorSN,
+    VGGFeatures,
+    VGGStyleDiscriminator,
+    load_arrays,
+)
+from .realesrgan import RealEsrganRecipe, RealEsrganTrainer
 from .trainer import Adam, CosineRestarts, GanRecipe, GanTrainer, MultiStep, PixelRecipe, PixelTrainer
 
 
@@ -74,6 +82,27 @@ class Case:
         }
 
 
+@dataclasses.dataclass(frozen=True)
+class RealEsrganCase(Case):
+    """The same for RealESRGANModel in paired mode: a discriminator of every pixel, small pictures."""
+
+    limit: int = 256
+    hr_size: int = 32
+    vgg_type: str | None = "vgg19"
+    compact: bool = False  # SRVGGNetCompact instead of RRDBNet
+
+    @property
+    def generator(self) -> dict:
+        return {"upscale": self.scale, "num_feat": 4, "num_conv": 2} if self.compact else super().generator
+
+    @property
+    def discriminator(self) -> dict:
+        return {"num_in_ch": 3, "num_feat": 2}
+
+    def describe(self) -> dict:
+        return super().describe() | {"scale": self.scale, "compact": self.compact}
+
+
 # Periods and milestones that matter within five iterations.
 SHORT_COSINE = CosineRestarts(periods=(2, 3), restart_weights=(1.0, 0.5), eta_min=1e-7)
 SHORT_MULTISTEP = MultiStep(milestones=(2, 4), gamma=0.5)
@@ -125,6 +154,21 @@ CASES: dict[str, Case] = {
         limit=128,
     ),
 }
+# The second one rests G in every other iteration, and has each flag the other way round.
+CASES["realesrgan"] = RealEsrganCase(RealEsrganRecipe(schedule=MultiStep((400_000,))), seed=400)
+CASES["realesrgan_d_iters"] = RealEsrganCase(
+    RealEsrganRecipe(
+        net_d_iters=2,
+        l1_gt_usm=False,
+        percep_gt_usm=False,
+        gan_gt_usm=True,
+        schedule=SHORT_MULTISTEP,
+        layer_weights=(("conv1_2", 0.1), ("conv2_2", 1.0)),
+    ),
+    seed=410,
+    scale=2,
+    compact=True,
+)
 for _number, _gan_type in enumerate(("vanilla", "lsgan", "wgan", "wgan_softplus", "hinge")):
     for _relativistic in (True, False):
         CASES[f"gan_{_gan_type}_{'relativistic' if _relativistic else 'plain'}"] = Case(
@@ -137,7 +181,7 @@ for _number, _gan_type in enumerate(("vanilla", "lsgan", "wgan", "wgan_softplus"
         )
 
 
-def build(case: Case) -> tuple[PixelTrainer | GanTrainer, dict[str, int]]:
+def build(case: Case) -> tuple[PixelTrainer | GanTrainer | RealEsrganTrainer, dict[str, int]]:
     """The trainer of a case with its initial weights, and their fingerprints."""
     seeds, prints = case.describe()["seeds"], {}
 
@@ -146,6 +190,18 @@ def build(case: Case) -> tuple[PixelTrainer | GanTrainer, dict[str, int]]:
         prints[name] = weights.fingerprint(values)
         return load_arrays(network, values)
 
+    if isinstance(case, RealEsrganCase):
+        generator, g_shapes = (
+            (SRVGGNetCompact, weights.srvgg_shapes) if case.compact else (RRDBNet, weights.rrdbnet_shapes)
+        )
+        return RealEsrganTrainer(
+            load("net_g", generator(**case.generator), g_shapes(**case.generator)),
+            load(
+                "net_d", UNetDiscriminatorSN(**case.discriminator), weights.unet_shapes(**case.discriminator)
+            ),
+            load("vgg", VGGFeatures(**case.vgg), weights.vgg_shapes(case.vgg_type, case.vgg["layers"])),
+            case.recipe,
+        ), prints
     g_shapes = weights.rrdbnet_shapes(**case.generator)
     net_g = load("net_g", RRDBNet(**case.generator), g_shapes)
     ema = load("net_g_ema", RRDBNet(**case.generator), g_shapes) if case.own_ema else None

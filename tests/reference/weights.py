@@ -78,6 +78,36 @@ def discriminator_shapes(num_in_ch: int = 3, num_feat: int = 64, input_size: int
     return shapes
 
 
+def srvgg_shapes(upscale: int = 4, num_feat: int = 64, num_conv: int = 16) -> Shapes:
+    """The state dict of SRVGGNetCompact, RGB with PReLU, as {name: shape}."""
+    shapes: Shapes = {}
+    for i in range(num_conv + 2):
+        outputs = num_feat if i <= num_conv else 3 * upscale**2
+        shapes[f"body.{2 * i}.weight"] = (outputs, num_feat if i else 3, 3, 3)
+        shapes[f"body.{2 * i}.bias"] = (outputs,)
+        if i <= num_conv:
+            shapes[f"body.{2 * i + 1}.weight"] = (num_feat,)
+    return shapes
+
+
+def unet_shapes(num_in_ch: int = 3, num_feat: int = 64) -> Shapes:
+    """The state dict of UNetDiscriminatorSN as {name: shape}."""
+    f = num_feat
+    shapes: Shapes = {
+        "conv0.weight": (f, num_in_ch, 3, 3),
+        "conv0.bias": (f,),
+        "conv9.weight": (1, f, 3, 3),
+        "conv9.bias": (1,),
+    }
+    sizes = {1: (1, 2), 2: (2, 4), 3: (4, 8), 4: (8, 4), 5: (4, 2), 6: (2, 1), 7: (1, 1), 8: (1, 1)}
+    for i, (inputs, outputs) in sizes.items():
+        side = 4 if i <= 3 else 3
+        shapes[f"conv{i}.weight_orig"] = (f * outputs, f * inputs, side, side)
+        shapes[f"conv{i}.weight_u"] = (f * outputs,)
+        shapes[f"conv{i}.weight_v"] = (f * inputs * side * side,)
+    return shapes
+
+
 def vgg_layers(vgg_type: str) -> list[tuple[str, tuple[int, int] | None]]:
     """torchvision's `features` in order: the layer's name, and (inputs, outputs) if it is a convolution."""
     layers: list[tuple[str, tuple[int, int] | None]] = []

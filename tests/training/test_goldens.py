@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from reference import goldens, weights
 
-from esrgan_jax.models import RRDBNet, VGGFeatureExtractor, VGGStyleDiscriminator
+from esrgan_jax.degradation.usm import add_sharpened
+from esrgan_jax.models import (
+    RRDBNet,
+    SRVGGNetCompact,
+    UNetDiscriminatorSN,
+    VGGFeatureExtractor,
+    VGGStyleDiscriminator,
+)
 from esrgan_jax.system import parallel
 from esrgan_jax.training.losses import GANLoss, Perceptual
 from esrgan_jax.training.optimizers import Optimizer, cosine_restart_schedule, multistep_schedule
@@ -16,7 +23,8 @@ from esrgan_jax.training.recipe import GanRecipe, PixelRecipe
 from esrgan_jax.weights.convert import from_state_dict, to_state_dict
 
 GAN_CASES = sorted(path.stem for path in goldens.DIRECTORY.glob("gan_*.npz"))
-CASES = ["pixel", "pixel_weight_decay", *GAN_CASES]
+REAL_CASES = ["realesrgan", "realesrgan_d_iters"]
+CASES = ["pixel", "pixel_weight_decay", *GAN_CASES, *REAL_CASES]
 DEVICES = 2  # of the eight: means and statistics must be the whole batch's
 
 
@@ -42,12 +50,38 @@ def load(module, shapes, golden, name, seed, dtype):
     return jax.tree.map(lambda x: jnp.asarray(x, dtype if x.dtype.kind == "f" else None), variables)
 
 
+def make_generator(case, dtype):
+    """The generator of a case, and the shapes of its state dict."""
+    fields = case["generator"]
+    if not case.get("compact"):
+        return RRDBNet(**fields, param_dtype=dtype), weights.rrdbnet_shapes(**fields)
+    module = SRVGGNetCompact(fields["upscale"], fields["num_feat"], fields["num_conv"], param_dtype=dtype)
+    return module, weights.srvgg_shapes(**fields)
+
+
+def make_discriminator(case, dtype):
+    """The same of its discriminator."""
+    fields = case["discriminator"]
+    if "input_size" not in fields:
+        return UNetDiscriminatorSN(**fields, param_dtype=dtype), weights.unet_shapes(**fields)
+    module = VGGStyleDiscriminator(**fields, axis_name=parallel.AXIS, param_dtype=dtype)
+    return module, weights.discriminator_shapes(**fields)
+
+
+def sharpened_targets(recipe):
+    """What the flags of RealESRGANModel are in a recipe of this project."""
+    if "l1_gt_usm" not in recipe:
+        return {}
+    flags = {"pixel_target": "l1", "perceptual_target": "percep", "gan_target": "gan"}
+    targets = {name: "hr_usm" if recipe[f"{flag}_gt_usm"] else "hr" for name, flag in flags.items()}
+    return targets | {"prepare": add_sharpened}
+
+
 def run(golden, case, dtype, iterations=None, device_count=DEVICES):
     """Logs by name, and the final state dicts, of this project's steps on the case of a golden file."""
     recipe, seeds = case["recipe"], case["seeds"]
     devices = jax.local_devices()[:device_count]
-    generator = RRDBNet(**case["generator"], param_dtype=dtype)
-    g_shapes = weights.rrdbnet_shapes(**case["generator"])
+    generator, g_shapes = make_generator(case, dtype)
     params = load(generator, g_shapes, golden, "net_g", seeds["net_g"], dtype)["params"]
     ema = None
     if seeds["net_g_ema"] is not None:
@@ -58,10 +92,7 @@ def run(golden, case, dtype, iterations=None, device_count=DEVICES):
         stage = PixelRecipe(generator, optimizer_g, **common)
         states = stage.initial_states(0, params, ema)
     else:
-        discriminator = VGGStyleDiscriminator(
-            **case["discriminator"], axis_name=parallel.AXIS, param_dtype=dtype
-        )
-        d_shapes = weights.discriminator_shapes(**case["discriminator"])
+        discriminator, d_shapes = make_discriminator(case, dtype)
         d_variables = load(discriminator, d_shapes, golden, "net_d", seeds["net_d"], dtype)
         perceptual = None
         if case["vgg"]:
@@ -85,16 +116,17 @@ def run(golden, case, dtype, iterations=None, device_count=DEVICES):
             gan_weight=recipe["gan_weight"],
             net_d_iters=recipe["net_d_iters"],
             net_d_init_iters=recipe["net_d_init_iters"],
+            **sharpened_targets(recipe),
             **common,
         )
         states = stage.initial_states(0, params, ema, d_variables)
     states, iterate = parallel.replicate(states, devices), stage.build(devices)
     logs = []
     for k in range(1, (iterations or case["iterations"]) + 1):
-        lr, hr = weights.reference_batch(
-            seeds["batches"], k, case["batch"], case["hr_size"], case["generator"]["scale"]
-        )
+        lr, hr = weights.reference_batch(seeds["batches"], k, case["batch"], case["hr_size"], generator.scale)
         batch = {name: x.transpose(0, 2, 3, 1).astype(dtype) for name, x in (("lr", lr), ("hr", hr))}
+        if "l1_gt_usm" in recipe:
+            batch["patch"] = np.arange(case["batch"], dtype=np.uint32)
         states, log = iterate(states, parallel.shard(batch, devices), k)
         logs.append(
             {name: float(value) for name, value in log.items()} | {"lr": float(optimizer_g.schedule(k - 1))}
@@ -120,11 +152,11 @@ def assert_logs(golden, logs, relative):
             )
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_five_iterations_in_float64(name):
+@pytest.mark.parametrize(("name", "device_count"), [*((name, DEVICES) for name in CASES), ("realesrgan", 1)])
+def test_five_iterations_in_float64(name, device_count):
     golden, case = read_case(name)
     with jax.enable_x64(True):
-        logs, final = run(golden, case, "float64")
+        logs, final = run(golden, case, "float64", device_count=device_count)
     assert_logs(golden, logs, 1e-9)
     keys = [key.split("/", 2)[1:] for key in golden if key.startswith("final/")]
     assert len(keys) == sum(len(state_dict) for state_dict in final.values())

@@ -5,7 +5,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from esrgan_jax.training.losses import GANLoss, gram, l1_loss, perceptual_loss, style_loss
+from esrgan_jax.training.losses import (
+    PIXEL_LOSSES,
+    GANLoss,
+    Perceptual,
+    charbonnier_loss,
+    frobenius,
+    gram,
+    l1_loss,
+    perceptual_loss,
+    style_loss,
+    tv_loss,
+)
 
 REAL, FAKE = np.array([[2.0], [0.5]], np.float32), np.array([[-1.0], [0.0]], np.float32)
 
@@ -72,3 +83,64 @@ def test_perceptual_and_style():
 def test_unknown_type():
     with pytest.raises(ValueError, match="gan_type"):
         GANLoss("wasserstein")
+
+
+@pytest.fixture
+def pictures():
+    rng = np.random.default_rng(5)
+    return rng.random((2, 6, 5, 3)), rng.random((2, 6, 5, 3)), rng.random((2, 6, 5, 1)) + 0.1
+
+
+def test_pixel_losses_are_those_of_torch(pictures):
+    torch = pytest.importorskip("torch")
+    a, b, _ = pictures
+    x, y = torch.from_numpy(a), torch.from_numpy(b)
+    expected = {
+        "l1": torch.nn.functional.l1_loss(x, y),
+        "mse": torch.nn.functional.mse_loss(x, y),
+        "charbonnier": torch.sqrt((x - y) ** 2 + 1e-12).mean(),
+    }
+    with jax.enable_x64(True):
+        for name, loss in PIXEL_LOSSES.items():
+            assert float(loss(a, b)) == pytest.approx(expected.pop(name).item(), rel=1e-12)
+        assert not expected
+        assert np.all(np.isfinite(jax.grad(charbonnier_loss)(jnp.zeros(3), jnp.zeros(3))))
+
+
+def test_total_variation_is_that_of_torch(pictures):
+    """Weighted means, in PyTorch's layout: the weight of a pixel counts once for each channel."""
+    torch = pytest.importorskip("torch")
+    a, _, weight = pictures
+    x, w = (torch.from_numpy(array.transpose(0, 3, 1, 2).copy()) for array in (a, weight))
+
+    def mean(of, by):
+        return of.abs().mean() if by is None else (of.abs() * by).sum() / (by.sum() * of.shape[1])
+
+    for by, ours in ((None, None), (w, weight)):
+        rows = mean(x[:, :, :-1] - x[:, :, 1:], None if by is None else by[:, :, :-1])
+        columns = mean(x[:, :, :, :-1] - x[:, :, :, 1:], None if by is None else by[:, :, :, :-1])
+        with jax.enable_x64(True):
+            assert float(tv_loss(a, ours)) == pytest.approx((rows + columns).item(), rel=1e-12)
+
+
+def test_frobenius_is_that_of_torch(pictures):
+    torch = pytest.importorskip("torch")
+    a, b, _ = pictures
+    x = torch.from_numpy(a).requires_grad_()
+    norm = torch.norm(x - torch.from_numpy(b), p="fro")
+    norm.backward()
+    with jax.enable_x64(True):
+        value, gradient = jax.value_and_grad(frobenius)(jnp.asarray(a), b)
+        assert float(value) == pytest.approx(norm.item(), rel=1e-12)
+        np.testing.assert_allclose(gradient, x.grad.numpy(), rtol=1e-12, atol=1e-15)
+        assert not np.any(jax.grad(frobenius)(jnp.asarray(a), a))
+    features = {"x": jnp.asarray(a), "y": jnp.asarray(a[:1])}
+    others = {"x": jnp.asarray(b), "y": jnp.asarray(b[:1])}
+    expected = 2 * np.linalg.norm(a - b) + 0.5 * np.linalg.norm(a[:1] - b[:1])
+    found = perceptual_loss(features, others, {"x": 2.0, "y": 0.5}, frobenius)
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_unknown_criterion():
+    with pytest.raises(ValueError, match="criterion"):
+        Perceptual(None, {}, criterion="l2")
