@@ -38,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(report, indent=2))
         return 0
     report["fields"] = ", ".join(f"{name} {value}" for name, value in report["fields"].items())
+    report["holds"] = [f"{wrapper} ({what})" for wrapper, what in report["holds"].items()]
     report["parameters"] = f"{report['parameters']:,}"
     for name, value in report.items():
         if value not in (None, "", "0", []):
@@ -67,7 +68,7 @@ def _report(args: argparse.Namespace) -> dict[str, Any]:
         "bytes": source.path.stat().st_size if is_file else None,
         "sha256": sha256(source.path) if is_file else None,
         "container": source.container,
-        "holds": [found.wrapper or "bare" for found in sorted(source.found, key=_rank)],
+        "holds": {found.wrapper or "bare": _what(found) for found in sorted(source.found, key=_rank)},
         "left_out": source.left_out,
         "wrapper": None,
         "dialect": None,
@@ -101,6 +102,12 @@ def _rank(found: Any) -> int:
     from esrgan_jax.weights.state_dicts import ROLES
 
     return ROLES.index(found.role) if found.role in ROLES else len(ROLES)
+
+
+def _what(found: Any) -> str:
+    if found.role in ("params", "params_ema") and found.is_known:
+        return "generator, averaged" if found.role == "params_ema" else "generator"
+    return found.role if found.is_known else "unknown"
 
 
 def _counted(arrays: Iterable[Any]) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """ESRGAN in JAX: upscale pictures, score networks, prepare data, convert weights."""
 
 import argparse
+import errno
 import importlib
 import os
+import re
 import sys
 import threading
 import traceback
@@ -13,6 +15,7 @@ from esrgan_jax.cli import options
 from esrgan_jax.errors import UserError
 from esrgan_jax.system import surroundings
 from esrgan_jax.system.exit import exit_now
+from esrgan_jax.system.files import is_about_the_name
 
 BROKEN_PIPE = 141  # as in shells: 128 + SIGPIPE
 INTERRUPTED = 130  # as in shells: 128 + SIGINT
@@ -63,15 +66,18 @@ def _run(argv: Sequence[str]) -> int:
     surroundings.settle()
     parser = _build_parser()
     program = parser.prog
+    # argparse would take a field whose value has a space for the folder of pictures.
+    fields = [word for word in argv[1:] if argv[0] == "train" and re.match(r"--?config\.[^=]+=", word)]
+    words = [word for word in argv if word not in fields]
     try:
         try:
-            args, unknown = parser.parse_known_args(argv)
+            args, unknown = parser.parse_known_args(words)
         finally:
             sys.stdout.flush()  # --help and --version end there
         program += f" {args.command}"
         if args.command == "train":
             # absl reads --config.FIELD=VALUE, and everything where --config names a file.
-            args.fields, args.words = unknown, argv[1:]
+            args.fields, args.words = [*fields, *unknown], argv[1:]
         elif unknown:
             parser.error(f"unrecognized arguments: {' '.join(unknown)}")
         with surroundings.switches_named():
@@ -87,11 +93,19 @@ def _run(argv: Sequence[str]) -> int:
     except OSError as error:
         what = error.filename or ("the output" if _discard_output() else "a file")
         surroundings.say_error(
-            f"{program}: {what} cannot be used ({error.strerror or error}): free disk space, or choose another place."
+            f"{program}: {what} cannot be used ({error.strerror or error}): {_way_out(error)}."
         )
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _way_out(error: OSError) -> str:
+    if is_about_the_name(error):
+        return "check the path"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "check its permissions, or choose another place"
+    return "free disk space, or choose another place"
 
 
 def _discard_output() -> bool:

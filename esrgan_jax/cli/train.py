@@ -106,12 +106,18 @@ def _plan(
     from esrgan_jax.training.own_photos import plan
 
     check_free(workdir)
-    print(f"plan      reading the pictures of {folder} and timing a few iterations ...", flush=True)
+    _tell(f"plan      reading the pictures of {folder} and timing a few iterations ...")
     given = {"model": args.model, "hours": args.hours, "scale": args.scale}
     validation = None if args.validation is None else user_path(args.validation)
     with clock("plan      the first iteration compiles"):
         lines = plan(config, folder, workdir, chosen=chosen, validation=validation, **given)
-    print(*lines, sep="\n", flush=True)
+    _tell(*lines)
+
+
+def _tell(*lines: str) -> None:
+    """Print lines on stdout; nothing if it cannot be written, as in training."""
+    with contextlib.suppress(OSError):
+        print(*map(surroundings.printable, lines), sep="\n", flush=True)
 
 
 def _train(

@@ -37,6 +37,12 @@ def test_output_that_cannot_be_written_is_one_sentence(model):
     assert "No space left on device" in done.stderr
 
 
+@pytest.mark.parametrize("words", [["check-data"], ["evaluate", "--model", "bicubic", "--hr"], ["inspect"]])
+def test_a_path_that_cannot_be_needs_no_disk_space(words, tmp_path, capsys):
+    assert cli.main([*words, str(tmp_path / ("x" * 300))]) in (1, 2)
+    assert ": check the path" in capsys.readouterr().err
+
+
 def test_version_loads_no_jax():
     script = (
         "import sys; from esrgan_jax.cli.main import main\n"

@@ -72,3 +72,6 @@ def test_mistakes(capsys, tmp_path):
     assert "nowhere is not a folder" in capsys.readouterr().err
     assert main(["train", str(tmp_path), "--config.x=1"]) == 2
     assert "Unknown field 'x'" in capsys.readouterr().err
+    # Of a word with a space argparse thinks that it is no option.
+    assert main(["train", "--config.name=a b", str(tmp_path / "nowhere")]) == 1
+    assert "nowhere is not a folder" in capsys.readouterr().err

@@ -113,7 +113,7 @@ def test_inspect(files, capsys):
     assert main(["inspect", str(files / "net_g.pth"), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["container"] == "zip .pth"
-    assert report["holds"] == ["params_ema", "params"]
+    assert list(report["holds"].items()) == [("params_ema", "generator, averaged"), ("params", "generator")]
     assert report["wrapper"] == "params_ema"
     assert (report["dialect"], report["architecture"]) == ("new", "RRDBNet")
     assert report["fields"] == {
@@ -144,7 +144,7 @@ def test_inspect_names_all_that_is_there(files, capsys):
     torch.save({**tree, "optimizers": [optimizer.state_dict()], "schedule": schedule}, files / "all.pth")
     assert main(["inspect", str(files / "all.pth")]) == 0
     out = capsys.readouterr().out
-    assert "holds         net_g, net_d, optimizers/0\n" in out
+    assert "holds         net_g (generator), net_d (discriminator), optimizers/0 (optimizer)\n" in out
     assert "left out      collections.Counter\n" in out
     assert "wrapper       net_g\n" in out
     for key in ("net_d", "discriminator"):
