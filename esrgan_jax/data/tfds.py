@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,8 @@ import numpy as np
 from esrgan_jax.data.pairs import DEFAULT_MEMORY_BYTES, Pair, PairMemory, paired
 from esrgan_jax.errors import DataError
 
-_WAYS_OUT = (
-    "prepare it with esrgan-jax prepare or with TFDS as array_record, or name a folder of HR images, or sample for "
-    "the embedded photos, instead"
-)
+_SOURCES = {"div2k": "div2k --whole", "div2k_sub": "div2k"}
+"""What `esrgan-jax prepare` makes these sets of; all others are made of folders."""
 
 
 class TfdsSource:
@@ -59,7 +59,7 @@ class TfdsSource:
                 self._examples = builder.as_data_source(split=split, decoders=_undecoded(features))
             except Exception as error:  # of several classes; what the user can do is the same
                 raise DataError(
-                    f"{self._label} cannot be opened ({_first_line(error)}): {_WAYS_OUT}."
+                    f"{self._label} cannot be opened ({_first_line(error)}): {_ways_out(name, data_dir)}."
                 ) from error
 
     def __len__(self) -> int:
@@ -101,16 +101,27 @@ def _prepared_builder(name: str, data_dir: str | Path | None) -> Any:
         builder = tfds.builder(name, data_dir=data_dir)
     except Exception as error:  # several classes: unknown name, configuration or version, ...
         reason = _first_line(error).rpartition('}": ')[2]  # without TFDS's list of constructor arguments
-        raise DataError(f"TFDS knows no data set {name!r} ({reason}): {_WAYS_OUT}.") from error
+        raise DataError(
+            f"TFDS knows no data set {name!r} ({reason}): {_ways_out(name, data_dir)}."
+        ) from error
     if not builder.is_prepared():
-        raise DataError(f"tfds:{name} is not prepared in {builder.data_path}: {_WAYS_OUT}.")
+        raise DataError(f"tfds:{name} is not prepared in {builder.data_path}: {_ways_out(name, data_dir)}.")
     formats = builder.info.available_file_formats()
     if not formats & tfds.core.FileFormat.with_random_access():
         found = ", ".join(sorted(file_format.value for file_format in formats)) or "no known format"
         raise DataError(
-            f"tfds:{name} in {builder.data_path} is {found}, which has no random access: {_WAYS_OUT}."
+            f"tfds:{name} in {builder.data_path} is {found}, which has no random access: {_ways_out(name, data_dir)}."
         )
     return builder
+
+
+def _ways_out(name: str, data_dir: str | Path | None) -> str:
+    source = _SOURCES.get(re.split("[/:]", name)[0], f"FOLDER --name {shlex.quote(name)}")
+    place = f" --data-dir {shlex.quote(str(data_dir))}" if data_dir else ""
+    return (
+        f"prepare it (esrgan-jax prepare {source}{place}, or TFDS as array_record), or name a folder of HR images, "
+        "or sample for the embedded photos, instead"
+    )
 
 
 def _hr_feature(label: str, features: Any) -> tuple[str, tuple[int | None, ...]]:

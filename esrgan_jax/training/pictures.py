@@ -11,6 +11,7 @@ from typing import Any
 from esrgan_jax.data.pairs import PairSource
 from esrgan_jax.data.sources import split_specs
 from esrgan_jax.data.split import PREFIX as SPLIT_PREFIX
+from esrgan_jax.system.download import file_size
 from esrgan_jax.system.files import atomic_write
 
 PICTURES_FILE = "pictures.json"
@@ -43,14 +44,14 @@ def describe_pictures(spec: str, lr: str | None, source: PairSource) -> list[dic
 
 
 def _sizes(files: Iterable[Path], folder: Path | None) -> dict[str, int]:
-    """{name in `folder`, or without any folder: bytes}."""
+    """{name in `folder`, or without any folder: bytes}; 0 for what is no file, or none any more."""
     roots = () if folder is None else (folder, folder.resolve())
 
     def name(file: Path) -> str:
         inside = (file.relative_to(root) for root in roots if file.is_relative_to(root))
         return next(inside, Path(file.name)).as_posix()
 
-    return {name(file): file.stat().st_size for file in files}
+    return {name(file): file_size(file) for file in files}
 
 
 def read_pictures(run_folder: Path) -> dict[str, Any]:

@@ -173,7 +173,7 @@ def error_of(*args) -> str:
 
 
 def assert_ways_out(sentence: str) -> None:
-    assert "prepare it with esrgan-jax prepare" in sentence
+    assert "prepare it (esrgan-jax prepare " in sentence
     assert "name a folder of HR images" in sentence
     assert "sample for the embedded photos" in sentence
 
@@ -182,6 +182,7 @@ def test_set_that_is_not_prepared(tmp_path, caplog):
     sentence = error_of("div2k/bicubic_x4", "train", 4, tmp_path)
     assert f"tfds:div2k/bicubic_x4 is not prepared in {tmp_path}" in sentence
     assert_ways_out(sentence)
+    assert f"(esrgan-jax prepare div2k --whole --data-dir {tmp_path}," in sentence
     assert caplog.records == []  # TFDS's own lines would only stand in front of the sentence.
 
 
@@ -191,6 +192,7 @@ def test_set_that_is_not_prepared(tmp_path, caplog):
 def test_set_that_tfds_does_not_know(name, tmp_path):
     sentence = error_of(name, "train", 4, tmp_path)
     assert f"TFDS knows no data set {name!r}" in sentence
+    assert ("--name" in sentence) != name.startswith("div2k")
     assert_ways_out(sentence)
 
 

@@ -213,6 +213,15 @@ def test_run_without_a_checkpoint(claim, pictures):
     assert claim() == []
 
 
+def test_picture_that_goes_while_it_is_described(pictures):
+    source = open_pairs(str(pictures / "hr"), split="train", scale=4)
+    (pictures / "hr/b.png").unlink()
+    (pictures / "hr/c.png").unlink()
+    (pictures / "hr/c.png").symlink_to("nowhere")
+    (described,) = describe_pictures(str(pictures / "hr"), None, source)
+    assert [described["files"][f"{name}.png"] > 0 for name in "abc"] == [True, False, False]
+
+
 def test_names_that_are_no_utf8(claim, pictures):
     name = b"caf\xe9.png".decode(errors="surrogateescape")
     try:
