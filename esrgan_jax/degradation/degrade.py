@@ -1,9 +1,8 @@
 """The degradation of Real-ESRGAN (Wang et al. 2021, arXiv:2107.10833): HR -> LR as cameras and websites make them.
 
 Sharpen; then twice blur, resize, noise, JPEG; a sinc filter at the end. Everything is drawn anew for each sample from
-its
-key alone, where the original draws some things once for a batch and mixes batches in a pool of pairs: so there is no
-pool, a run resumes exactly, and pictures are the same on any number of devices.
+its key alone, where the original draws some things once for a batch and mixes batches in a pool of pairs: so there is
+no pool, a run resumes exactly, and pictures are the same on any number of devices.
 
 Shapes are fixed: pictures of a size that is drawn lie at the top left of a canvas that is large enough, see `live`.
 """
@@ -144,9 +143,8 @@ def make_prepare(options: DegradationOptions | None = None) -> Callable[[Batch, 
     """Return the degradation of a batch: the `prepare` of a recipe.
 
     It takes {"hr": uint8 [n, h, w, 3]} and keys [n], and returns "lr" and "hr" (uint8) and "hr_usm" (float), see
-    `degrade`; an "lr" that was read is replaced. Samples are degraded one after the other, because on CPUs a branch
-    that
-    was not drawn then costs nothing: a quarter of the time of `jax.vmap`.
+    `degrade`; an "lr" that was read is replaced. Samples are degraded one after the other, so that a
+    branch that was not drawn costs nothing; under `jax.vmap` all branches run.
     """
 
     def prepare(batch: Batch, keys: Array) -> Batch:
