@@ -151,7 +151,7 @@ def _stage(steps: int, pixel_weight: float) -> ConfigDict:
     stage.steps = steps  # iterations
     stage.batch_size = 16  # pairs, over all devices and processes (paper)
     stage.accumulate = 1  # parts of the batch computed one after the other (PSNR stage only)
-    stage.gt_size = 128  # side of the HR patch in pixels (paper); the GAN stage takes 128 or 256
+    stage.gt_size = 128  # side of the HR patch in pixels (paper); VGGStyleDiscriminator takes 128 or 256
     stage.pixel_type = "l1"  # or "mse", "charbonnier"
     stage.pixel_weight = pixel_weight  # of that loss
     stage.tv_weight = 0.0  # of the total variation of the result (basicsr: none)

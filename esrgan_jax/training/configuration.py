@@ -36,6 +36,7 @@ FREE_TO_CHANGE = (
     "stages",
     "init_from",
     "init_from_d",
+    "strict_load_g",
     "param_key_g",
     "num_devices",
     "network_g.remat",
