@@ -16,7 +16,7 @@ import numpy as np
 from esrgan_jax.data.pairs import DEFAULT_MEMORY_BYTES, Pair, PairMemory, paired
 from esrgan_jax.errors import DataError
 
-_SOURCES = {"div2k": "div2k --whole", "div2k_sub": "div2k"}
+_SOURCES = {"div2k": ["div2k", "--whole"], "div2k_sub": ["div2k"]}
 """What `esrgan-jax prepare` makes these sets of; all others are made of folders."""
 
 
@@ -116,11 +116,11 @@ def _prepared_builder(name: str, data_dir: str | Path | None) -> Any:
 
 
 def _ways_out(name: str, data_dir: str | Path | None) -> str:
-    source = _SOURCES.get(re.split("[/:]", name)[0], f"FOLDER --name {shlex.quote(name)}")
-    place = f" --data-dir {shlex.quote(str(data_dir))}" if data_dir else ""
+    words = ["esrgan-jax", "prepare", *_SOURCES.get(re.split("[/:]", name)[0], ["FOLDER", "--name", name])]
+    words += ["--data-dir", str(data_dir)] if data_dir else []
     return (
-        f"prepare it (esrgan-jax prepare {source}{place}, or TFDS as array_record), or name a folder of HR images, "
-        "or sample for the embedded photos, instead"
+        f"prepare it ({shlex.join(words)}, or TFDS as array_record), or name a folder of HR images, or sample for "
+        "the embedded photos, instead"
     )
 
 
