@@ -1,4 +1,4 @@
-"""SIGTERM, SIGINT and SIGHUP while a run works: the first asks it to save and leave, the second ends it at once."""
+"""Signals while a run works: the first asks it to save and leave, the second ends it at once."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ RESUME_HINT = "run the same command to resume"
 
 
 STOPPING = [
-    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)
-]  # Windows has no SIGHUP
+    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGXCPU") if hasattr(signal, name)
+]  # Windows has neither of the last two
 
 
 class Stopped(Exception):  # noqa: N818 - nothing is wrong
     """A run that a signal ended, after everything was saved.
 
     Attributes:
-      exit_code: what the process should end with: 129 after SIGHUP, 130 after SIGINT, 143 after SIGTERM.
+      exit_code: what the process should end with: 128 + the signal, as 143 after SIGTERM.
     """
 
     def __init__(self, exit_code: int):
@@ -98,8 +98,8 @@ class StopSignals:
 
     def _on_signal(self, number: signal.Signals) -> None:
         with self._lock:
-            if self.received and number.name == "SIGHUP":
-                return  # a terminal that closes sends it, and so does its shell: nobody is impatient
+            if self.received and number.name in ("SIGHUP", "SIGXCPU"):
+                return  # from a terminal that closes and from its shell, or every second: nobody is impatient
             if self.received:
                 self._say_safely(f"stop      {number.name} again: leaving at once, without saving")
                 exit_now(128 + number)

@@ -25,7 +25,7 @@ with StopSignals(say) as signals:
 """
 
 
-NUMBERS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+NUMBERS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGXCPU]
 
 
 @pytest.fixture
@@ -84,12 +84,13 @@ def test_second_signal_leaves_at_once(start, number):
     assert "leaving at once, without saving" in process.stdout.read()
 
 
-def test_terminal_that_closes(start):
-    """The system and the shell both send SIGHUP, and perhaps SIGCONT: the run saves all the same, and then leaves."""
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGXCPU])
+def test_nobody_is_impatient(start, number):
+    """System and shell both send SIGHUP, and perhaps SIGCONT; a limit of CPU time sends SIGXCPU every second."""
     process = start(before="signals.begin_unsaved()")
-    process.send_signal(signal.SIGHUP)
-    assert process.stdout.readline().startswith("stop      SIGHUP: saving after this iteration")
-    process.send_signal(signal.SIGHUP)
+    process.send_signal(number)
+    assert process.stdout.readline().startswith(f"stop      {number.name}: saving after this iteration")
+    process.send_signal(number)
     process.send_signal(signal.SIGCONT)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(0.5)
