@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator
 
 from esrgan_jax.errors import ConfigError, UserError
@@ -28,7 +29,8 @@ def settle() -> None:
       names that are no UTF-8.
     - Streams that are closed become the null device. A file opened later would have their place, and what libraries
       print would be written into it.
-    - JAX's lints are turned off: they are for people who write code, and ours and flax's would stop.
+    - JAX's lints are turned off, and warnings are no errors: that is for people who write code, and ours and that of
+      libraries would stop.
     """
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
@@ -42,6 +44,8 @@ def settle() -> None:
             stream.reconfigure(errors="backslashreplace")
     for name in LINTS:
         os.environ.pop(name.upper(), None)
+    if "error" in os.environ.pop("PYTHONWARNINGS", ""):
+        warnings.simplefilter("default")
     jax = sys.modules.get("jax")
     if jax is not None:  # it has read them
         for name, value in LINTS.items():

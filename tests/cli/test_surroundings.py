@@ -218,6 +218,12 @@ def test_other_errors_are_not_blamed_on_switches(monkeypatch):
         print(1 / 0)
 
 
+def test_warnings_of_libraries_stop_nothing(folder):
+    done = run(["train", "--config=quickstart", "--config.psnr.steps=0"], folder, PYTHONWARNINGS="error")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == b"esrgan-jax train: psnr.steps (=0) must be 1 or larger."
+
+
 @pytest.mark.parametrize(
     "error, short",
     [
