@@ -6,6 +6,7 @@ one thing here: `{"a": {"b.conv.weight": ...}}` holds an array a.b.conv.weight.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import Any, NamedTuple
 
@@ -17,6 +18,9 @@ CONTAINERS = (dict, list, tuple, Placeholder)
 
 MODULE = ("_modules", "_parameters", "_buffers")
 """Where a torch module that was pickled as a whole has its layers and arrays; no part of their names."""
+
+WRAPPED = re.compile(r"_(\w+_)?mod(ule)?")
+"""What torch's wrappers put into names, wherever they stand: _orig_mod, _fsdp_wrapped_module, _forward_module, ..."""
 
 MAX_NAME = 500
 MAX_PARTS = 100
@@ -78,7 +82,16 @@ def _entries(node: Any) -> list[tuple[str, Any]]:
         if isinstance(value, CONTAINERS) or (isinstance(value, np.ndarray) and type(key) is str):
             name = str(key) if type(key) in (str, int, float) else f"key {i}"
             found.append(("" if key in MODULE else name, value))
-    return found
+    without = [_unwrapped(name) if isinstance(value, np.ndarray) else name for name, value in found]
+    if len(set(without)) < len(found):  # two would have one name
+        return found
+    return [(name, value) for name, (_, value) in zip(without, found, strict=True)]
+
+
+def _unwrapped(name: str) -> str:
+    """Leave out `WRAPPED`."""
+    *places, last = name.split(".")
+    return ".".join([*(place for place in places if not WRAPPED.fullmatch(place)), last])
 
 
 def _given(node: Placeholder) -> list[tuple[str, Any]]:

@@ -161,6 +161,23 @@ def test_arrays_beside_a_network_are_its_own_or_another_one():
     assert found["G"].keys() == GENERATOR.keys() | {"attention"}
 
 
+@pytest.mark.parametrize(
+    "wrapper", ["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_a_mod"]
+)
+def test_wrappers_around_layers(wrapper):
+    expected = weight_files.generator()
+    around_layers = {name.replace(".", f".{wrapper}.", 1): array for name, array in expected.items()}
+    around_all = {f"net.{wrapper}.{name}": array for name, array in around_layers.items()}
+    for tree in (around_layers, around_all, {"net": around_layers}):
+        (found,) = find_state_dicts(tree)
+        assert_same(found.state_dict, expected)
+        assert found.wrapper in ("", "net")
+    both = find_state_dicts(
+        {**expected, **{f"{wrapper}.{name}": 2 * array for name, array in expected.items()}}
+    )
+    assert [network.wrapper for network in both] == ["", wrapper]  # neither is lost
+
+
 def test_a_training_state():
     optimizer = {"state": {0: {"exp_avg": np.ones((2, 2))}}, "param_groups": [{"lr": 0.1}]}
     found = find_state_dicts({"iter": 70, "optimizers": [optimizer]})
