@@ -122,7 +122,9 @@ class RunLock:
     def _acquire(self) -> int:
         """Return a handle of the lock file, locked where that is possible."""
         while True:
-            handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+            # Without waiting: a pipe may lie there.
+            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0)
+            handle = os.open(self._path, flags, 0o666)
             try:
                 locked = _flock(handle)
                 owner = _parse(os.read(handle, 10_000))

@@ -164,6 +164,13 @@ def test_owner_of_this_machine_before_it_was_started_again(tmp_path):
     assert_free(tmp_path)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+def test_pipe_in_the_place_of_the_lock(tmp_path):
+    os.mkfifo(tmp_path / LOCK_FILE)
+    with pytest.raises(OSError), RunLock(tmp_path):
+        pass
+
+
 def test_locks_that_reach_other_machines(start, tmp_path, monkeypatch):
     """Held, they are enough, whatever the time of the file says; the way out is to delete it."""
     start()
