@@ -2,9 +2,9 @@
 
 Paper:    Wang et al. 2021, arXiv:2107.10833; every value as in Real-ESRGAN's options/train_realesrnet_x4plus.yml.
 Command:  python train.py --config configs/realesrnet_x4.py
-          python train.py --config configs/realesrnet_x4.py --config.data.train=photos
-Data:     photos of 400 pixels a side or more, HR alone, in DIV2K/HR and Flickr2K/HR. The original's are DIV2K,
-          Flickr2K and OST, each photo also at 0.75, 0.5 and 1/3 of its size. Validation reads pairs as they are.
+Data:     photos of 400 pixels a side or more, HR alone, in DIV2K/HR and Flickr2K/HR; --config.data.train=FOLDER is
+          another place. The original's are DIV2K, Flickr2K and OST, each photo also at 0.75, 0.5 and 1/3 of its size.
+          Validation reads pairs as they are.
 Cost:     1,000,000 iterations of 48 patches, in the original on four GPUs. Not measured.
 Expected: no published number. The original starts from ESRGAN_SRx4_DF2KOST, this from RRDB_ESRGAN_x4: the same
           network, trained by the same authors.

@@ -46,7 +46,8 @@ def test_configurations_by_name_and_path(tmp_path):
 
 def test_what_cannot_be_trained(tmp_path):
     with pytest.raises(
-        ConfigError, match="no configuration x8: give the path of a file, or one of base, own_photos, quick"
+        ConfigError,
+        match="no configuration x8: give the path of a file, or one of base, compact_x4, finetune_pairs, own_photos",
     ):
         esrgan_jax.train("x8")
     with pytest.raises(ConfigError, match=r"pnsr\.steps"):
