@@ -152,8 +152,16 @@ def assert_logs(golden, logs, relative):
             )
 
 
+@pytest.fixture
+def compilation(name):
+    """Real-ESRGAN's cases compile in two thirds of the time; fully optimized they agree as well."""
+    jax.config.update("jax_disable_most_optimizations", name in REAL_CASES)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.mark.parametrize(("name", "device_count"), [*((name, DEVICES) for name in CASES), ("realesrgan", 1)])
-def test_five_iterations_in_float64(name, device_count):
+def test_five_iterations_in_float64(name, device_count, compilation):
     golden, case = read_case(name)
     with jax.enable_x64(True):
         logs, final = run(golden, case, "float64", device_count=device_count)
