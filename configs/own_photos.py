@@ -4,8 +4,8 @@ Command:  esrgan-jax train FOLDER --hours 2
           which completes configs/own_photos.py and runs the PSNR stage
 Data:     every picture of FOLDER, one in ten of them held out, LR by MATLAB bicubic.
 Cost:     as many hours as --hours says; memory and time are in the plan it prints.
-Expected: after 1,831 iterations on 11 photos of 1.5 to 16 megapixels Y 40.42 and RGB 39.06 dB on a twelfth; bicubic 38.76
-          and 37.43 (2026-11-28, --hours 0.4 on two busy CPU cores: 28 minutes, 2.0 GB).
+Expected: after 1,831 iterations on 11 photos of 1.5 to 16 megapixels Y 40.42 and RGB 39.06 dB on a twelfth; bicubic
+          38.76 and 37.43 (2026-11-28, --hours 0.4 on two busy CPU cores: 28 minutes, 2.0 GB).
 """
 
 from ml_collections import ConfigDict

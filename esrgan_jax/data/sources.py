@@ -174,6 +174,6 @@ def check_patch_fits(name: str, hr_size: tuple[int, int] | None, gt_size: int) -
     if hr_size is not None and min(hr_size) < gt_size:
         raise DataError(
             f"{name} has {size_text(hr_size)}, too few for a training patch of {gt_size}x{gt_size}: choose a "
-            "smaller gt_size, remove the image, or skip such images with --config.data.on_bad_image=skip. Where photos "
-            "are degraded, the patch is degradation.crop_pad_size."
+            "smaller gt_size, remove the image, or skip such images with --config.data.on_bad_image=skip. Where "
+            "photos are degraded, the patch is degradation.crop_pad_size."
         )

@@ -58,15 +58,37 @@ def find_state_dicts(tree: Any) -> list[Found]:
     networks = _known(arrays)
     unknown = _add_others(arrays, networks)
     order = {named.name: i for i, named in enumerate(arrays)}
+    generators = [network.prefix for network in networks + unknown if network.role in (None, "generator")]
     found = []
     for prefix, role, members in sorted(
         networks + unknown, key=lambda network: order[network.members[0].name]
     ):
         state_dict = {named.name[len(prefix) :]: named.array for named in members}
-        is_average = role in (None, "generator") and AVERAGE.search(prefix)
-        role_in_file = "params_ema" if is_average else "params" if role in (None, "generator") else role
+        if role in (None, "generator"):
+            role_in_file = "params_ema" if _is_average(prefix, generators) else "params"
+        else:
+            role_in_file = role
         found.append(Found(_wrapper(prefix), role_in_file, state_dict, role is not None))
     return found + [Found(_wrapper(place), "optimizer", {}) for place in optimizers]
+
+
+def _is_average(prefix: str, prefixes: list[str]) -> bool:
+    """Whether a moving average is there: by what differs from the nearest other networks, or else by all in front.
+
+    Both networks of an EMA wrapper lie under its key: ema.ema_model and ema.online_model.
+    """
+    shared = {other: _shared(prefix, other) for other in prefixes if other != prefix}
+    nearest = max(shared.values(), default=0)
+    family = [prefix, *(other for other, length in shared.items() if length == nearest)]
+    if any(AVERAGE.search(other[nearest:]) for other in family):
+        return bool(AVERAGE.search(prefix[nearest:]))
+    return bool(AVERAGE.search(prefix))
+
+
+def _shared(a: str, b: str) -> int:
+    """How many characters two prefixes share, in whole keys."""
+    length = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    return a.rfind(".", 0, length) + 1
 
 
 def _wrapper(prefix: str) -> str:
@@ -114,7 +136,10 @@ def _add_others(arrays: list[NamedArray], networks: list[_Network]) -> list[_Net
             continue
         for network, around in places:
             if named.place in around and named.name.startswith(network.prefix):
-                network.members.append(named)
+                if (
+                    named.array.ndim
+                ):  # a single number is a counter; those that a network has, its dialect knows
+                    network.members.append(named)
                 break
         else:
             prefix = named.place

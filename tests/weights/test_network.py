@@ -158,7 +158,9 @@ def test_the_wrong_kind_says_what_it_is():
         WeightFileError, match=r"^file is a generator, RRDBNet: a discriminator is needed here\.$"
     ):
         recognise(weight_files.to_old(weight_files.generator()), "file", "VGGStyleDiscriminator")
-    with pytest.raises(WeightFileError, match=r"^file is a generator, RRDBNet: a feature network is needed here\.$"):
+    with pytest.raises(
+        WeightFileError, match=r"^file is a generator, RRDBNet: a feature network is needed here\.$"
+    ):
         recognise(weight_files.generator(), "file", "vgg19")
 
 

@@ -83,7 +83,8 @@ def test_two_networks_anywhere(keys, around, one, other):
         assert_same(choose(found, None, "file").state_dict, GENERATOR)
         assert_same(choose(found, "discriminator", "file").state_dict, DISCRIMINATOR)
         for candidate in found:
-            assert choose(found, candidate.wrapper, "file") is candidate
+            if candidate.wrapper:  # _orig_mod is none
+                assert choose(found, candidate.wrapper, "file") is candidate
 
 
 @pytest.mark.parametrize(
@@ -213,3 +214,32 @@ def test_files_that_hold_one_thing_very_often():
         [np.ones(2)],
     ):
         assert len(find_state_dicts(tree)) <= 200
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"ema": {"ema_model": AVERAGE, "online_model": GENERATOR, "step": np.array(7)}},
+        {"ema": {"ema_model": AVERAGE, "online_model": GENERATOR}, "model": GENERATOR},
+        {
+            f"ema.{name}.{key}": array
+            for name, net in (("avg", AVERAGE), ("now", GENERATOR))
+            for key, array in net.items()
+        },
+    ],
+)
+def test_an_average_is_told_from_what_lies_beside_it(tree):
+    found = find_state_dicts(tree)
+    assert_same(choose(found, None, "file").state_dict, AVERAGE)
+    assert_same(choose(found, "params", "file").state_dict, GENERATOR)
+
+
+def test_counters_beside_the_arrays_are_no_part_of_a_network():
+    counters = {"epoch": np.array(3), "n_averaged": np.array(5.0, np.float32)}
+    assert_same(
+        choose(find_state_dicts({"params": GENERATOR | counters}), None, "file").state_dict, GENERATOR
+    )
+    prefixed = {f"net.{name}": array for name, array in (GENERATOR | counters).items()}
+    assert_same(
+        recognise(choose(find_state_dicts(prefixed), None, "file").state_dict, "file").state_dict, GENERATOR
+    )
