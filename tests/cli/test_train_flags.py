@@ -129,8 +129,8 @@ def test_unknown_stage():
 
 def test_file_that_does_not_exist():
     expected = (
-        "There is no configuration nowhere.py: give the path of a file, or one of base, own_photos, quickstart, "
-        "x2, x4."
+        "There is no configuration nowhere.py: give the path of a file, or one of base, compact_x4, finetune_pairs, "
+        "own_photos, quickstart, realesrgan_x2, realesrgan_x4, realesrnet_x4, x2, x4."
     )
     assert refuse("--config", "nowhere.py") == refuse("--config=nowhere.py:gan") == expected
     assert "Is a directory" in refuse("--config", str(ROOT / "configs"))
