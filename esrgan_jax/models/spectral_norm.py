@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def normalize(a: Float[Array, " n"]) -> Float[Array, " n"]:
-    """Return a vector of length 1: a / max(|a|, 1e-12)."""
+    """Return a vector of length 1: a / max(its norm, 1e-12)."""
     return a / jnp.maximum(jnp.linalg.norm(a), 1e-12)
 
 
