@@ -25,7 +25,9 @@ def _not_empty(convert: Callable[[str], Any] | Any) -> Callable[[str], Any]:
 def add_key(parser: argparse.ArgumentParser) -> None:
     """Add --key, which of the weights in a model file to use."""
     parser.add_argument(
-        "--key", help="weights of the model to use: params or params_ema (default: params_ema if there)"
+        "--key",
+        help="network in the file to use: params, params_ema, or the key or prefix that it lies under (default: the "
+        "moving average of the generator, if there)",
     )
 
 
@@ -43,7 +45,8 @@ def add_computation(parser: argparse._ActionsContainer, default_dtype: str | Non
         "--overlap",
         type=_overlap,
         metavar="N|exact",
-        help="pixels that neighbouring tiles share; exact: the same result as without tiles, several times slower",
+        help="pixels that neighbouring tiles share; exact: the same result as without tiles, for large networks "
+        "several times slower (default: exact for networks that do not see far, else 112)",
     )
     by_device = "bfloat16 on GPU and TPU, float32 on CPU"
     parser.add_argument(

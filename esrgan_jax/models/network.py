@@ -118,3 +118,9 @@ def check_positive(module: nn.Module, *fields: str) -> None:
         value = getattr(module, field)
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"`{field}` (={value}) must be 1 or larger.")
+
+
+def count_parameters(module: Any) -> int:
+    """Return how many numbers a network learns; nothing is computed."""
+    variables = jax.eval_shape(lambda: module.init(jax.random.key(0), jnp.zeros(module.example_shape)))
+    return sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))

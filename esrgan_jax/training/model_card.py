@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import shlex
 from pathlib import Path
 
-import jax
-import numpy as np
-
 import esrgan_jax
 from esrgan_jax.metrics import METRICS
+from esrgan_jax.models.network import count_parameters
 from esrgan_jax.system.progress import duration
 from esrgan_jax.training.run import Run, Stage
 from esrgan_jax.training.validation import Scores
-from esrgan_jax.weights.network import architecture_fields, architecture_name
+from esrgan_jax.weights.network import architecture_name, fields_text
 
 FILL_IN = "**To fill in:**"
 """In front of what a program cannot know."""
@@ -31,9 +28,6 @@ def model_card(run: Run, model: Path, scores: Scores, seconds: float) -> str:
       seconds: that this training took since it was started or resumed.
     """
     generator = run.stages[-1].recipe.generator
-    shapes = jax.eval_shape(lambda: generator.init(jax.random.key(0), np.zeros(generator.example_shape)))
-    parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
-    fields = ", ".join(f"{name} {value}" for name, value in architecture_fields(generator).items())
     data = run.record["data"]
     small = "by MATLAB's bicubic" if data["train_lr"] is None else f"from {data['train_lr']}"
     if run.record["degradation"]["high_order_degradation"]:
@@ -47,7 +41,7 @@ def model_card(run: Run, model: Path, scores: Scores, seconds: float) -> str:
 |---|---|
 | file | {model.name}, {model.stat().st_size / 1e6:.1f} MB |
 | SHA-256 | {hashlib.sha256(model.read_bytes()).hexdigest()} |
-| network | {fields}; {parameters:,} parameters |
+| network | {fields_text(generator)}; {count_parameters(generator):,} parameters |
 | trained with | esrgan_jax {esrgan_jax.__version__}, configuration in config.json |
 | author | {FILL_IN} name, date, where to ask |
 

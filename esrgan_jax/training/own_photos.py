@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from esrgan_jax.data.pairs import size_text
@@ -19,6 +17,7 @@ from esrgan_jax.errors import ConfigError, DataError
 from esrgan_jax.imaging.kinds import IMAGE_SUFFIXES
 from esrgan_jax.imaging.rgb_files import image_size
 from esrgan_jax.imaging.search import find_images
+from esrgan_jax.models.network import count_parameters
 from esrgan_jax.runs.folder import iterations, read_config
 from esrgan_jax.system import devices
 from esrgan_jax.system.progress import duration
@@ -26,7 +25,7 @@ from esrgan_jax.training import configuration
 from esrgan_jax.training.batch_size import fit_batch_size
 from esrgan_jax.training.recipe import generator_from_config
 from esrgan_jax.weights.load import load_generator_weights
-from esrgan_jax.weights.network import architecture_fields, architecture_name
+from esrgan_jax.weights.network import architecture_fields, architecture_name, fields_text
 
 PATCHES = (96, 64, 48)
 """HR patches in pixels, the largest first; a patch is taken that fits into nine of ten pictures."""
@@ -173,8 +172,7 @@ def plan(
 
     # The plan.
     evaluations = 1 + math.ceil(steps / (config.evaluate_every or steps))
-    shapes = jax.eval_shape(lambda: generator.init(jax.random.key(0), np.zeros(generator.example_shape)))
-    parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
+    parameters = count_parameters(generator)
     sizes = sorted(photos.sizes.values(), key=math.prod)
     trained = len(photos.sizes) - (len(scored) if validation is None else 0)
     example = shlex.quote(str(workdir / "samples" / "lr.png"))  # training.writer writes it
@@ -185,7 +183,7 @@ def plan(
         f"{trained} to train on, {len(scored)} held out",
         f"held out  {_some([str(file) for file in scored])}",
         *(f"left out  {reason}" for reason in photos.left_out.values()),
-        f"network   {architecture_name(generator)} x{generator.scale}, {_fields(generator)}: {parameters:,} "
+        f"network   {architecture_name(generator)} x{generator.scale}, {fields_text(generator)}: {parameters:,} "
         f"parameters, {f'from {model}' if model else 'new'}",
         f"training  L1, {steps} iteration{'s' * (steps > 1)} of {config.psnr.batch_size} patches of "
         f"{config.psnr.gt_size}x{config.psnr.gt_size} pixels, learning rate {config.psnr.optim_g.lr:g}",
@@ -262,12 +260,6 @@ def _held_out_before(model: str | None) -> set[str]:
 
 def _set(config: ConfigDict, values: dict[str, Any], chosen: set[str]) -> None:
     config.update_from_flattened_dict({name: value for name, value in values.items() if name not in chosen})
-
-
-def _fields(generator: Any) -> str:
-    return ", ".join(
-        f"{name} {value}" for name, value in architecture_fields(generator).items() if name != "scale"
-    )
 
 
 def _some(names: list[str]) -> str:

@@ -129,6 +129,12 @@ def architecture_fields(module: Any) -> dict[str, Any]:
     return {name: getattr(module, name) for name in entry_of(module).fields}
 
 
+def fields_text(module: Any) -> str:
+    """Return the same fields without the scale, as text: "num_feat 64, num_block 23"."""
+    fields = {name: value for name, value in architecture_fields(module).items() if name != "scale"}
+    return ", ".join(f"{name} {value}" for name, value in fields.items())
+
+
 def metadata(module: Any) -> dict[str, str]:
     """Return a network's architecture and its fields, as text."""
     fields = {name: str(value) for name, value in architecture_fields(module).items()}
