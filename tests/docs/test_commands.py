@@ -206,6 +206,8 @@ BROKEN = {
 
 @pytest.mark.parametrize("script", BROKEN)
 def test_broken_commands_fail(script, template):
+    if "tests.reference" in script:
+        pytest.importorskip("torch")  # without it the runner cannot look into them
     with pytest.raises((CommandError, UserError, OSError), match=re.escape(BROKEN[script])):
         run(World(template), Printed("here", script))
 
