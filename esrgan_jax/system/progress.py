@@ -1,6 +1,8 @@
 """Progress bars and clocks on stderr, which are never silent for long, and times in words."""
 
 import contextlib
+import os
+import shutil
 import sys
 import threading
 import time
@@ -31,7 +33,9 @@ def bar(items: Iterable[Any] | None = None, *, total: int | None, name: str = ""
     if not watched:
         rarely = {"delay": LINE_EVERY, "mininterval": LINE_EVERY, "miniters": 1, "leave": False}
         options = {"file": _Lines(), **rarely, "ncols": 80, **options}
-    shown = tqdm(items, total=total, desc=name, dynamic_ncols=watched, **options)
+    elif not _columns(sys.stderr):  # a terminal that does not tell its size, as some of containers
+        options = {"ncols": shutil.get_terminal_size().columns, **options}
+    shown = tqdm(items, total=total, desc=name, dynamic_ncols=watched and "ncols" not in options, **options)
     if watched:
         threading.Thread(target=_redraw, args=(weakref.ref(shown),), name="bar", daemon=True).start()
     return shown
@@ -50,6 +54,13 @@ class _Lines:
 
     def flush(self) -> None:
         """Nothing is left to do: stderr keeps no lines back."""
+
+
+def _columns(terminal: TextIO) -> int:
+    try:
+        return os.get_terminal_size(terminal.fileno()).columns
+    except (OSError, ValueError):
+        return 0
 
 
 def is_terminal(stream: TextIO | None) -> bool:

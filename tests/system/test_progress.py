@@ -42,6 +42,20 @@ def test_a_bar_is_shown_on_terminals_alone(capsys):
     assert "read: 100%" in stream.getvalue()
 
 
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="no pseudo terminals on this system")
+def test_a_bar_is_shown_on_a_terminal_that_does_not_tell_its_size():
+    ours, theirs = os.openpty()  # of 0 columns
+    os.set_blocking(ours, False)
+    shown = b""
+    with os.fdopen(theirs, "w") as terminal, contextlib.redirect_stderr(terminal):
+        assert list(bar("ab", total=2, name="read")) == ["a", "b"]
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                shown += os.read(ours, 10_000)
+    os.close(ours)
+    assert b"read: 100%" in shown
+
+
 @pytest.fixture
 def clock(monkeypatch):
     """A clock that the test moves."""
