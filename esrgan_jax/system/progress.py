@@ -34,7 +34,8 @@ def bar(items: Iterable[Any] | None = None, *, total: int | None, name: str = ""
         rarely = {"delay": LINE_EVERY, "mininterval": LINE_EVERY, "miniters": 1, "leave": False}
         options = {"file": _Lines(), **rarely, "ncols": 80, **options}
     elif not _columns(sys.stderr):  # a terminal that does not tell its size, as some of containers
-        options = {"ncols": shutil.get_terminal_size().columns, **options}
+        size = shutil.get_terminal_size()  # 80 x 24, unless the environment knows better
+        options = {"ncols": size.columns, "nrows": size.lines, **options}
     shown = tqdm(items, total=total, desc=name, dynamic_ncols=watched and "ncols" not in options, **options)
     if watched:
         threading.Thread(target=_redraw, args=(weakref.ref(shown),), name="bar", daemon=True).start()
